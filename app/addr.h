@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef ADDR_H
+#define ADDR_H
+
+/* IP addresses, prefixes and their text forms. Pure. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <ipsec_pcpu.h>
+
+/** Room for any address, prefix or address with port as text, with the final 0. */
+#define GW_ADDR_STRLEN 64
+
+struct gw_addr {
+	uint8_t family; /* AF_INET or AF_INET6; 0: none */
+	union ipsec_pcpu_addr a;
+};
+
+struct gw_prefix {
+	struct gw_addr addr; /* bits behind len may be set: an interface address */
+	uint8_t len;
+};
+
+/** Bytes of an address of this family: 4 or 16. */
+static inline size_t
+gw_addr_len(uint8_t family)
+{
+	return family == 2 /* AF_INET */ ? 4 : 16;
+}
+
+/** "10.1.0.1", "2001:db8::1"; 0 or -EINVAL. */
+int gw_addr_parse(const char *text, struct gw_addr *addr);
+
+/** "10.1.0.0/16"; an address alone is a host prefix. 0 or -EINVAL. */
+int gw_prefix_parse(const char *text, struct gw_prefix *prefix);
+
+/** As text into @p buf of GW_ADDR_STRLEN; returns buf. "-" for family 0. */
+const char *gw_addr_text(const struct gw_addr *addr, char *buf);
+const char *gw_prefix_text(const struct gw_prefix *prefix, char *buf);
+
+bool gw_addr_equal(const struct gw_addr *a, const struct gw_addr *b);
+
+/** Is @p addr inside @p prefix? False where the families differ. */
+bool gw_prefix_has(const struct gw_prefix *prefix, const struct gw_addr *addr);
+
+/** Clear the bits behind the prefix length. */
+void gw_prefix_mask(struct gw_prefix *prefix);
+
+#endif /* ADDR_H */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef COMPAT_H
+#define COMPAT_H
+
+/*
+ * All that differs between the DPDK versions we build with (22.11 and later).
+ * Include it first where one of these is used; no other file tests RTE_VERSION.
+ */
+
+/* rdline_new(), rdline_free(), rdline_get_opaque() are experimental in 22.11. */
+#define ALLOW_EXPERIMENTAL_API
+
+#include <rte_version.h>
+
+#endif /* COMPAT_H */

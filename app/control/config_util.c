@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* What all parts of the configuration use: refusals, keys as hex digits, paths. */
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "config_text.h"
+
+#define KEY_FILE_MAX 4096 /* bytes; a key has 72 hex digits at most */
+#define KEY_LIKE 16 /* that many hex digits in a row are not shown */
+
+void
+gw_error_set(struct gw_error *err, const char *file, unsigned int line, const char *fmt, ...)
+{
+	va_list ap;
+	int n = 0;
+
+	if (file != NULL && line > 0)
+		n = snprintf(err->text, sizeof(err->text), "%s:%u: ", file, line);
+	if (n < 0 || (size_t)n >= sizeof(err->text))
+		n = 0;
+	va_start(ap, fmt);
+	vsnprintf(err->text + n, sizeof(err->text) - n, fmt, ap);
+	va_end(ap);
+}
+
+int
+cfg_no_memory(struct gw_error *err)
+{
+	gw_error_set(err, NULL, 0, "out of memory");
+	return -ENOMEM;
+}
+
+const char *
+cfg_show(const char *text, char *buf)
+{
+	size_t n = 0, run;
+
+	while (*text != '\0' && n < 60) {
+		run = strspn(text, "0123456789abcdefABCDEF");
+		if (run >= KEY_LIKE) {
+			n += snprintf(buf + n, CFG_SHOW_LEN - n, "[...]");
+			text += run;
+			continue;
+		}
+		buf[n++] = isprint((unsigned char)*text) ? *text : '?';
+		text++;
+	}
+	buf[n] = '\0';
+	return buf;
+}
+
+char *
+cfg_path(const char *from, const char *path)
+{
+	const char *slash = strrchr(from, '/');
+	size_t n = slash != NULL ? (size_t)(slash - from) + 1 : 0;
+	char *out;
+
+	if (path[0] == '/')
+		n = 0;
+	out = malloc(n + strlen(path) + 1);
+	if (out == NULL)
+		return NULL;
+	memcpy(out, from, n);
+	strcpy(out + n, path);
+	return out;
+}
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c |= 0x20;
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+void
+cfg_hexkey_add(struct cfg_hexkey *k, char c)
+{
+	unsigned int i = k->digits / 2;
+	int v = hex_value(c);
+
+	if (isspace((unsigned char)c))
+		return;
+	/* "0x" in front, as ip-xfrm(8) writes keys */
+	if ((c == 'x' || c == 'X') && k->digits == 1 && k->bytes[0] == 0 && !k->bad) {
+		k->digits = 0;
+		return;
+	}
+	if (v < 0) {
+		k->bad = true;
+		return;
+	}
+	if (i < sizeof(k->bytes))
+		k->bytes[i] = k->digits % 2 == 0 ? v << 4 : k->bytes[i] | v;
+	k->digits++;
+}
+
+int
+cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, uint8_t *out,
+		struct gw_error *err)
+{
+	if (k->bad) {
+		gw_error_set(err, NULL, 0, "key has something in it that is not a hex digit");
+		return -EINVAL;
+	}
+	if (k->digits % 2 != 0) {
+		gw_error_set(err, NULL, 0, "key has %u hex digits, an odd number: one is missing",
+				k->digits);
+		return -EINVAL;
+	}
+	if (k->digits / 2 != algo->key_len) {
+		gw_error_set(err, NULL, 0, "key is %u bytes, %s wants %u (%u key + %u salt)",
+				k->digits / 2, algo->name, algo->key_len,
+				algo->key_len - algo->salt_len, algo->salt_len);
+		return -EINVAL;
+	}
+	memcpy(out, k->bytes, algo->key_len);
+	return 0;
+}
+
+/* Is this an open file that only its owner and group can read? */
+static int
+check_key_file(int fd, const char *path, struct gw_error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0) {
+		gw_error_set(err, NULL, 0, "key file %s: %s", path, strerror(errno));
+		return -EINVAL;
+	}
+	if (!S_ISREG(st.st_mode)) {
+		gw_error_set(err, NULL, 0, "key file %s: not a regular file", path);
+		return -EINVAL;
+	}
+	if ((st.st_mode & (S_IROTH | S_IWOTH)) != 0) {
+		gw_error_set(err, NULL, 0, "key file %s: others can %s it; run: chmod o-rwx %s",
+				path, (st.st_mode & S_IROTH) != 0 ? "read" : "write", path);
+		return -EACCES;
+	}
+	if (st.st_size > KEY_FILE_MAX) {
+		gw_error_set(err, NULL, 0, "key file %s: %lld bytes are too many for one key", path,
+				(long long)st.st_size);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* A file name that is nothing but hex digits: the key itself stands where its file should. */
+static bool
+is_hex(const char *s)
+{
+	size_t n = strspn(s, "0123456789abcdefABCDEFx");
+
+	return n >= 2 * KEY_LIKE && s[n] == '\0';
+}
+
+static int
+read_key_fd(int fd, const char *path, const struct ipsec_pcpu_algo *algo, uint8_t *key,
+		struct gw_error *err)
+{
+	struct cfg_hexkey hex = {0};
+	char buf[KEY_FILE_MAX];
+	struct gw_error why;
+	ssize_t n;
+	int rc;
+
+	n = read(fd, buf, sizeof(buf));
+	for (ssize_t i = 0; i < n; i++)
+		cfg_hexkey_add(&hex, buf[i]);
+	rc = n < 0 ? -errno : cfg_hexkey_get(&hex, algo, key, &why);
+	if (n < 0)
+		gw_error_set(&why, NULL, 0, "%s", strerror(-rc));
+	if (rc != 0)
+		gw_error_set(err, NULL, 0, "key file %s: %.300s", path, why.text);
+	explicit_bzero(buf, sizeof(buf));
+	explicit_bzero(&hex, sizeof(hex));
+	return rc;
+}
+
+int
+gw_config_read_key(const char *path, const struct ipsec_pcpu_algo *algo, uint8_t *key,
+		struct gw_error *err)
+{
+	const char *base = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+	int fd, rc;
+
+	if (is_hex(base)) {
+		gw_error_set(err, NULL, 0, "key_file wants the name of a file, not the key itself");
+		return -EINVAL;
+	}
+	/* not blocking: a FIFO must not stop us before fstat() says what it is */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd < 0) {
+		rc = -errno;
+		gw_error_set(err, NULL, 0, "key file %s: %s", path, strerror(-rc));
+		return rc;
+	}
+	rc = check_key_file(fd, path, err);
+	if (rc == 0)
+		rc = read_key_fd(fd, path, algo, key, err);
+	close(fd);
+	return rc;
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef CONTROL_H
+#define CONTROL_H
+
+/*
+ * THE verbs: all that a console, a socket or main() can ask of the gateway, and
+ * what they can look at. Control thread (main lcore) only. The structs are for
+ * reading; only control/ writes them.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "../datapath/worker.h"
+#include "../host/netlink.h"
+#include "../host/port.h"
+#include "../host/tap.h"
+#include "config.h"
+#include "loop.h"
+#include "reserve.h"
+
+/** An SA as control knows it. */
+struct gw_sa {
+	struct ipsec_pcpu_sa_params prm; /* its key is wiped once the SA is made */
+	struct ipsec_pcpu_sa *sa;
+	uint16_t tunnel; /* id */
+	uint16_t worker; /* its owner; GW_NONE: an outbound SA that none uses: surplus, superseded */
+	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
+	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
+	uint8_t reserve_id[GW_RESERVE_ID_LEN];
+	uint64_t reserved; /* end of the reservation; outbound */
+	struct ipsec_pcpu_sa_stats last; /* at the last tick, for rates */
+	struct ipsec_pcpu_sa_stats base; /* at the last "clear stats" */
+	double pps;
+	double bps; /* of inner packets, bits */
+};
+
+/** The outbound SAs of a tunnel on one worker. */
+struct gw_out {
+	struct gw_sa *own;
+	struct gw_sa *fallback;
+	uint16_t owner; /* who encrypts for it where it has neither; GW_NONE: nobody */
+};
+
+struct gw_tunnel {
+	const struct gw_config_tunnel *cfg;
+	uint16_t id;
+	bool up; /* administratively */
+	struct gw_sa **sas; /* both directions, oldest first */
+	unsigned int n_sas;
+	struct gw_sel_in *sel; /* cfg's selectors, compiled */
+	struct gw_out *out; /* by worker: what it was told last */
+};
+
+/** A worker as control knows it. */
+struct gw_worker_ctl {
+	struct gw_worker *w;
+	bool running;
+	struct gw_counters last; /* at the last tick */
+	struct gw_counters base; /* at the last "clear stats" */
+	double rx_pps, rx_bps, tx_pps, tx_bps;
+};
+
+/** Packets that wait for a neighbour, by (interface, address). */
+struct gw_held;
+
+struct gw {
+	struct gw_config cfg;
+	struct gw_loop *loop;
+	struct gw_port port[GW_MAX_PORTS];
+	struct gw_tap tap[GW_MAX_PORTS];
+	unsigned int n_ports;
+	struct rte_mempool *pool;
+	struct gw_worker_ctl worker[GW_MAX_WORKERS];
+	unsigned int n_workers;
+	struct gw_tunnel *tunnel; /* by id */
+	unsigned int n_tunnels;
+	struct gw_policy_rule *rules; /* of the view's policy, in order */
+	unsigned int n_rules;
+	struct gw_view *view; /* the one that workers have */
+	struct gw_nl *nl;
+	struct gw_reserve *reserve; /* NULL: none */
+	struct gw_held *held;
+	struct ipsec_pcpu_ctx *ctx; /* control's own, for making SAs */
+	int punt_fd; /* eventfd by which workers wake us */
+	int signal_fd;
+	bool forwarding; /* workers poll the ports */
+	uint64_t started; /* CLOCK_MONOTONIC, nanoseconds */
+	uint64_t sa_number;
+	uint64_t view_changes;
+	uint64_t held_now; /* packets that wait for a neighbour */
+	uint64_t inject_full; /* packets to workers that found the ring full; not in their counters */
+	uint64_t punt_written; /* frames given to the kernel */
+	uint64_t punt_failed; /* frames the kernel's TAP did not take */
+	uint64_t tick_ns; /* of the last tick */
+	uint64_t ticks;
+	uint64_t reserve_noted; /* when the state file was written last */
+	uint64_t reserve_failed; /* attempts to write it since the last that went well */
+};
+
+/**
+ * Bring the gateway up: ports, TAPs, netlink, tables, SAs, workers. EAL is
+ * initialised.
+ *
+ * @param gw
+ *   Zeroed.
+ * @param cfg
+ *   Moved into gw->cfg; freed by gw_fini(), also after a failure.
+ * @return
+ *   0, or a negative errno value, @p err set, all undone.
+ */
+int gw_init(struct gw *gw, struct gw_config *cfg, struct gw_error *err);
+
+/** Run the control loop until gw_quit(). */
+void gw_run(struct gw *gw);
+
+/** Make gw_run() return. Also called on SIGINT and SIGTERM. */
+void gw_quit(struct gw *gw);
+
+/** What is left over at the end. */
+struct gw_totals {
+	struct gw_counters sum;
+	uint64_t mbufs_leaked;
+};
+
+/**
+ * Drain, stop workers, write the state file, close ports, free all, wipe keys. @p totals may
+ * be NULL.
+ */
+void gw_fini(struct gw *gw, struct gw_totals *totals);
+
+/** Start or stop forwarding: the console's "start" and "stop". */
+int gw_set_forwarding(struct gw *gw, bool on, struct gw_error *err);
+
+/** Take a tunnel administratively up or down. -ENOENT, and @p err says which there are. */
+int gw_tunnel_set_up(struct gw *gw, const char *name, bool up, struct gw_error *err);
+
+struct gw_tunnel *gw_tunnel_find(struct gw *gw, const char *name);
+struct gw_port *gw_port_find(struct gw *gw, const char *name);
+
+/** Find by SPI; outbound SPIs may repeat between tunnels: the first. NULL: none. */
+struct gw_sa *gw_sa_find(struct gw *gw, uint32_t spi);
+
+/**
+ * Add an SA to a tunnel while traffic runs. Inbound: on the worker of its pcpu,
+ * known to all. Outbound: reserved in the state file first; newest wins on its
+ * worker.
+ */
+int gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *sa,
+		struct gw_error *err);
+
+/** Remove and wipe the SA with this SPI and direction of a tunnel. */
+int gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
+		struct gw_error *err);
+
+int gw_port_promisc(struct gw *gw, const char *port, bool on, struct gw_error *err);
+
+/** All counters shown start from 0 again; nothing in the data path changes. */
+void gw_stats_clear(struct gw *gw);
+
+/** Counters of one worker since the last clear. */
+void gw_stats_worker(const struct gw *gw, unsigned int id, struct gw_counters *c);
+
+/** Sum over all workers, what control itself dropped included. */
+void gw_stats_sum(const struct gw *gw, struct gw_counters *c);
+
+/** Counters of one SA since the last clear. */
+void gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats);
+
+/** What would happen to a packet; computed by the functions of the data path. */
+struct gw_explain {
+	struct gw_flow flow;
+	bool for_us; /* punted */
+	struct gw_verdict verdict;
+	const struct gw_policy_rule *rule; /* NULL: the default */
+	const struct gw_tunnel *tunnel; /* NULL: none */
+	struct gw_nexthop nh; /* the tunnel's, or the packet's own */
+	uint16_t inner_mtu;
+	/* by worker: the SA whose packet it would become (NULL: none), and who would encrypt */
+	struct {
+		const struct gw_sa *sa;
+		uint16_t worker;
+	} out[GW_MAX_WORKERS];
+};
+
+/** @p src and @p dst of one family. */
+int gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, uint8_t proto,
+		uint16_t sport, uint16_t dport, struct gw_explain *ex, struct gw_error *err);
+
+#endif /* CONTROL_H */

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef CONTROL_PRIV_H
+#define CONTROL_PRIV_H
+
+/* What the files of control/ have of each other. Control thread. */
+
+#include <time.h>
+
+#include "../datapath/msg.h"
+#include "control.h"
+
+static inline uint64_t
+gw_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
+/* workers.c */
+
+/** Make the structs, rings and contexts of all workers; not yet running. */
+int gw_workers_make(struct gw *gw, struct gw_error *err);
+/** Launch them on their lcores. */
+int gw_workers_launch(struct gw *gw, struct gw_error *err);
+/** Let rings run empty, then make all leave their loop. */
+void gw_workers_stop(struct gw *gw);
+void gw_workers_free(struct gw *gw);
+/** Send a message to a worker, running or not. A worker that does not answer is logged. */
+int gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg);
+/** The same message to all; the first error counts. */
+int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
+
+/* tunnel.c */
+
+/** Make all tunnels and SAs of the configuration and install them. */
+int gw_tunnels_make(struct gw *gw, struct gw_error *err);
+void gw_tunnels_free(struct gw *gw);
+/** Write down how far all keys have come: before the SAs go. */
+void gw_tunnels_release(struct gw *gw);
+/** Renew reservations that run short; now and then note how far inbound keys have come. */
+void gw_reservations_tick(struct gw *gw);
+
+/* view.c */
+
+/** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
+int gw_view_update(struct gw *gw, struct gw_error *err);
+void gw_view_free(struct gw *gw);
+/** The next hop of an address, as workers see it. */
+const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);
+
+/* kernel.c */
+
+/** Open TAPs and the netlink mirror, set the configured addresses and routes. */
+int gw_kernel_open(struct gw *gw, struct gw_error *err);
+void gw_kernel_close(struct gw *gw);
+/** All that waits on the workers' punt rings. */
+void gw_punts_drain(struct gw *gw);
+/** Let go what waited for a neighbour that is known now, or for too long. */
+void gw_held_release(struct gw *gw, bool all);
+/** Ask the kernel to confirm the neighbours that tunnels use. */
+void gw_neighbours_confirm(struct gw *gw);
+
+/* stats.c */
+void gw_stats_tick(struct gw *gw);
+void gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c);
+
+#endif /* CONTROL_PRIV_H */

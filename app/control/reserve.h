@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef RESERVE_H
+#define RESERVE_H
+
+/*
+ * The state file: with static keys, a restart must not send a second packet
+ * with the same key and IV. For each outbound key the file records a sequence
+ * number ahead of use; a run starts behind it. For each inbound key it records
+ * how far the peer had come, so that old packets stay old after a restart and
+ * the upper half of an ESN is known.
+ *
+ * Written whole to a temporary file, fsynced, renamed, directory fsynced. One
+ * process at a time: locked. Keys appear as the first 16 bytes of their SHA-256
+ * only. Pure but for file I/O. Control thread.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+
+#define GW_RESERVE_ID_LEN 16
+
+/** Of a run's first reservation: small, so that crash loops do not run ahead of the peer's ESN. */
+#define GW_RESERVE_FIRST (UINT64_C(1) << 24)
+/** Of the later ones. Without ESN: GW_RESERVE_32 always. */
+#define GW_RESERVE_ESN (UINT64_C(1) << 30)
+#define GW_RESERVE_32 (UINT64_C(1) << 20)
+
+struct gw_reserve; /* the open file */
+
+/** What the file knows of one key. */
+struct gw_reserve_key {
+	uint8_t id[GW_RESERVE_ID_LEN];
+	uint64_t seq; /* outbound: end of the reservation; inbound: highest seen */
+	bool out;
+	bool esn;
+};
+
+/**
+ * Open and lock a state file; an absent one is made. -EWOULDBLOCK: another
+ * process has it. -EBADMSG: not a state file of ours, or damaged: refuse to
+ * start, with a sentence.
+ */
+int gw_reserve_open(const char *path, struct gw_reserve **res, struct gw_error *err);
+
+/**
+ * The name of a key: SHA-256 over a label and the key, cut. Not of the salt or
+ * the algorithm: with another ICV length the key stream is the same.
+ */
+void gw_reserve_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params *prm,
+		uint8_t id[GW_RESERVE_ID_LEN]);
+
+/** What the file says of a key in a direction; 0 where it does not know it. */
+uint64_t gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out);
+
+/**
+ * Set a number in memory; gw_reserve_commit() writes all of them. A number
+ * only ever grows, but for an outbound one at gw_reserve_release().
+ */
+int gw_reserve_set(struct gw_reserve *res, const struct gw_reserve_key *key);
+
+/** Clean shutdown: give back what was reserved and not used; @p seq was the last number sent. */
+void gw_reserve_release(struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], uint64_t seq);
+
+/**
+ * Write and fsync. Only after 0 may sequence numbers up to the new ends be
+ * used. On failure the file is as it was.
+ */
+int gw_reserve_commit(struct gw_reserve *res, struct gw_error *err);
+
+/** Unlock and free; does not write. NULL is allowed. The lock file stays: it is another's to take. */
+void gw_reserve_close(struct gw_reserve *res);
+
+#endif /* RESERVE_H */

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Sums and rates over the workers' counters. A worker's counters are read with
+ * relaxed loads: each value is whole, together they are not one snapshot.
+ */
+
+#include "control_priv.h"
+
+/** struct gw_counters as the array that it is. */
+#define N_VALUES (sizeof(struct gw_counters) / sizeof(uint64_t))
+
+static void
+read_relaxed(struct gw_counters *to, const struct gw_counters *from)
+{
+	uint64_t *t = (uint64_t *)to;
+	const uint64_t *f = (const uint64_t *)from;
+
+	for (unsigned int i = 0; i < N_VALUES; i++)
+		t[i] = __atomic_load_n(&f[i], __ATOMIC_RELAXED);
+}
+
+static void
+subtract(struct gw_counters *from, const struct gw_counters *what)
+{
+	uint64_t *f = (uint64_t *)from;
+	const uint64_t *w = (const uint64_t *)what;
+
+	for (unsigned int i = 0; i < N_VALUES; i++)
+		f[i] -= w[i];
+}
+
+static void
+add(struct gw_counters *to, const struct gw_counters *what)
+{
+	uint64_t *t = (uint64_t *)to;
+	const uint64_t *w = (const uint64_t *)what;
+
+	for (unsigned int i = 0; i < N_VALUES; i++)
+		t[i] += w[i];
+}
+
+void
+gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c)
+{
+	read_relaxed(c, &gw->worker[id].w->counters);
+}
+
+void
+gw_stats_worker(const struct gw *gw, unsigned int id, struct gw_counters *c)
+{
+	gw_stats_read(gw, id, c);
+	subtract(c, &gw->worker[id].base);
+}
+
+void
+gw_stats_sum(const struct gw *gw, struct gw_counters *c)
+{
+	struct gw_counters one;
+
+	*c = (struct gw_counters){0};
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		gw_stats_worker(gw, i, &one);
+		add(c, &one);
+	}
+}
+
+static void
+sa_subtract(struct ipsec_pcpu_sa_stats *s, const struct ipsec_pcpu_sa_stats *base)
+{
+	s->packets -= base->packets;
+	s->bytes -= base->bytes;
+	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
+		s->drops[i] -= base->drops[i];
+}
+
+void
+gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
+{
+	ipsec_pcpu_sa_stats(sa->sa, stats);
+	sa_subtract(stats, &sa->base);
+}
+
+void
+gw_stats_clear(struct gw *gw)
+{
+	for (unsigned int i = 0; i < gw->n_workers; i++)
+		gw_stats_read(gw, i, &gw->worker[i].base);
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			ipsec_pcpu_sa_stats(gw->tunnel[t].sas[i]->sa, &gw->tunnel[t].sas[i]->base);
+}
+
+static void
+worker_rates(struct gw_worker_ctl *c, double seconds)
+{
+	struct gw_counters now;
+
+	read_relaxed(&now, &c->w->counters);
+	c->rx_pps = (now.rx - c->last.rx) / seconds;
+	c->rx_bps = (now.rx_bytes - c->last.rx_bytes) * 8 / seconds;
+	c->tx_pps = (now.tx - c->last.tx) / seconds;
+	c->tx_bps = (now.tx_bytes - c->last.tx_bytes) * 8 / seconds;
+	c->last = now;
+}
+
+static void
+sa_rates(struct gw_sa *sa, double seconds)
+{
+	struct ipsec_pcpu_sa_stats now;
+
+	ipsec_pcpu_sa_stats(sa->sa, &now);
+	sa->pps = (now.packets - sa->last.packets) / seconds;
+	sa->bps = (now.bytes - sa->last.bytes) * 8 / seconds;
+	sa->last = now;
+}
+
+void
+gw_stats_tick(struct gw *gw)
+{
+	uint64_t now = gw_now_ns();
+	double seconds = (now - gw->tick_ns) / 1e9;
+
+	gw->tick_ns = now;
+	if (seconds <= 0)
+		return;
+	for (unsigned int i = 0; i < gw->n_workers; i++)
+		worker_rates(&gw->worker[i], seconds);
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			sa_rates(gw->tunnel[t].sas[i], seconds);
+}

@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Tunnels and SAs: the one place that makes and frees SAs and says which worker
+ * has which. R numbers are those of docs/architecture.md, "Per-CPU SAs".
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_malloc.h>
+
+#include "../log.h"
+#include "control_priv.h"
+
+/** Inbound numbers are written down when they have grown by this much since, or after this time. */
+#define NOTE_IN_PACKETS (UINT64_C(1) << 20)
+#define NOTE_IN_NS UINT64_C(10000000000)
+
+struct gw_tunnel *
+gw_tunnel_find(struct gw *gw, const char *name)
+{
+	for (unsigned int i = 0; i < gw->n_tunnels; i++)
+		if (strcmp(gw->tunnel[i].cfg->name, name) == 0)
+			return &gw->tunnel[i];
+	return NULL;
+}
+
+struct gw_sa *
+gw_sa_find(struct gw *gw, uint32_t spi)
+{
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			if (gw->tunnel[t].sas[i]->prm.spi == spi)
+				return gw->tunnel[t].sas[i];
+	return NULL;
+}
+
+/* Which worker has which SA */
+
+/**
+ * The fallback SA is worked by a worker that has no SA of its own, if there is
+ * one: the others are busy with theirs. Spread over tunnels.
+ */
+static uint16_t
+fallback_worker(const struct gw *gw, const struct gw_tunnel *t)
+{
+	bool has_own[GW_MAX_WORKERS] = {false};
+	uint16_t first = t->id % gw->n_workers;
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
+
+		if (prm->dir == IPSEC_PCPU_OUT && prm->pcpu != IPSEC_PCPU_ANY)
+			has_own[prm->pcpu % gw->n_workers] = true;
+	}
+	for (unsigned int i = 0; i < gw->n_workers; i++)
+		if (!has_own[(first + i) % gw->n_workers])
+			return (first + i) % gw->n_workers;
+	return first;
+}
+
+/**
+ * An inbound SA: on the worker of its number (R2: the peer may have more CPUs than we have
+ * workers).
+ */
+static uint16_t
+inbound_worker(const struct gw *gw, const struct gw_tunnel *t,
+		const struct ipsec_pcpu_sa_params *prm)
+{
+	return prm->pcpu == IPSEC_PCPU_ANY ? fallback_worker(gw, t) : prm->pcpu % gw->n_workers;
+}
+
+/**
+ * The outbound SA of a worker's own (R4: the newest of its number). One with a
+ * number beyond our workers serves the worker that its number falls on, if that
+ * has no other.
+ */
+static struct gw_sa *
+own_sa(const struct gw *gw, const struct gw_tunnel *t, unsigned int worker)
+{
+	struct gw_sa *exact = NULL;
+	struct gw_sa *beyond = NULL;
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		uint32_t pcpu = t->sas[i]->prm.pcpu;
+
+		if (t->sas[i]->prm.dir != IPSEC_PCPU_OUT || pcpu == IPSEC_PCPU_ANY)
+			continue;
+		if (pcpu == worker)
+			exact = t->sas[i];
+		else if (pcpu % gw->n_workers == worker)
+			beyond = t->sas[i];
+	}
+	return exact != NULL ? exact : beyond;
+}
+
+static struct gw_sa *
+fallback_sa(const struct gw_tunnel *t)
+{
+	struct gw_sa *newest = NULL;
+
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == IPSEC_PCPU_ANY)
+			newest = t->sas[i];
+	return newest;
+}
+
+/** What every worker should have for a tunnel. */
+static void
+plan(const struct gw *gw, const struct gw_tunnel *t, struct gw_out want[])
+{
+	struct gw_sa *fallback = fallback_sa(t);
+	uint16_t owner = fallback != NULL ? fallback_worker(gw, t) : GW_NONE;
+
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		want[w].own = own_sa(gw, t, w);
+		want[w].fallback = w == owner ? fallback : NULL;
+		/*
+		 * never drop while someone can encrypt: without a fallback, any worker that
+		 * has an SA
+		 */
+		if (fallback == NULL && owner == GW_NONE && want[w].own != NULL)
+			owner = w;
+	}
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		want[w].owner = owner;
+}
+
+static int
+tell_out(struct gw *gw, struct gw_tunnel *t, unsigned int worker, const struct gw_out *out)
+{
+	struct gw_msg m = {.type = GW_MSG_SA_OUT, .tunnel = t->id, .owner = out->owner};
+	int rc;
+
+	m.sa = out->own == NULL ? NULL : out->own->sa;
+	m.fallback = out->fallback == NULL ? NULL : out->fallback->sa;
+	rc = gw_tell(gw, worker, &m);
+	if (rc == 0)
+		t->out[worker] = *out;
+	return rc;
+}
+
+static void
+note_workers(const struct gw *gw, struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT)
+			t->sas[i]->worker = GW_NONE;
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		if (t->out[w].own != NULL)
+			t->out[w].own->worker = w;
+		if (t->out[w].fallback != NULL)
+			t->out[w].fallback->worker = w;
+	}
+}
+
+/**
+ * Bring all workers to the plan. First everyone gives up what he shall not have
+ * any more, then everyone takes what is his: no SA has two owners at any time.
+ */
+static int
+apply_plan(struct gw *gw, struct gw_tunnel *t)
+{
+	struct gw_out want[GW_MAX_WORKERS];
+	int rc = 0;
+
+	plan(gw, t, want);
+	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++) {
+		struct gw_out keep = t->out[w];
+
+		if (keep.own != want[w].own)
+			keep.own = NULL;
+		if (keep.fallback != want[w].fallback)
+			keep.fallback = NULL;
+		if (keep.own != t->out[w].own || keep.fallback != t->out[w].fallback)
+			rc = tell_out(gw, t, w, &keep);
+	}
+	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
+		if (memcmp(&t->out[w], &want[w], sizeof(want[w])) != 0)
+			rc = tell_out(gw, t, w, &want[w]);
+	note_workers(gw, t);
+	return rc;
+}
+
+static int
+install_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
+{
+	struct gw_msg m = {.type = GW_MSG_SAD_ADD, .spi = sa->prm.spi, .tunnel = t->id};
+	int rc = 0;
+
+	sa->worker = inbound_worker(gw, t, &sa->prm);
+	m.owner = sa->worker;
+	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++) {
+		m.sa = w == sa->worker ? sa->sa : NULL;
+		rc = gw_tell(gw, w, &m);
+	}
+	return rc;
+}
+
+static int
+remove_inbound(struct gw *gw, struct gw_sa *sa)
+{
+	const struct gw_msg m = {.type = GW_MSG_SAD_DEL, .spi = sa->prm.spi};
+	int rc = gw_tell_all(gw, &m);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* Sequence numbers that survive a restart */
+
+/** How much to reserve: seconds of traffic, but little at the start of a run (see reserve.h). */
+static uint64_t
+chunk(const struct gw_sa *sa, bool first)
+{
+	uint64_t four_seconds = sa->pps * 4;
+
+	if (!sa->prm.esn)
+		return RTE_MAX(GW_RESERVE_32, four_seconds);
+	return first ? GW_RESERVE_FIRST : GW_RESERVE_ESN;
+}
+
+static int
+reserve(struct gw *gw, struct gw_sa *sa, uint64_t seq, bool out)
+{
+	struct gw_reserve_key key = {.seq = seq, .out = out, .esn = sa->prm.esn};
+
+	memcpy(key.id, sa->reserve_id, sizeof(key.id));
+	return gw_reserve_set(gw->reserve, &key);
+}
+
+/**
+ * Start behind what earlier runs may have used, and reserve ahead; gw_reserve_commit() is
+ * still to come.
+ */
+static int
+reserve_start(struct gw *gw, struct gw_sa *sa)
+{
+	uint64_t max = sa->prm.esn ? UINT64_MAX : UINT32_MAX;
+	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
+	uint64_t known;
+	uint64_t ahead;
+
+	if (gw->reserve == NULL)
+		return 0;
+	gw_reserve_id(gw->ctx, &sa->prm, sa->reserve_id);
+	known = gw_reserve_get(gw->reserve, sa->reserve_id, out);
+	sa->prm.seq = RTE_MAX(sa->prm.seq, known);
+	sa->prm.seq = RTE_MIN(sa->prm.seq, max);
+	if (!out)
+		return 0;
+	ahead = chunk(sa, true);
+	sa->reserved = sa->prm.seq + RTE_MIN(ahead, max - sa->prm.seq);
+	sa->prm.seq_limit = sa->reserved;
+	return reserve(gw, sa, sa->reserved, true);
+}
+
+static uint64_t
+seq_of(const struct gw_sa *sa)
+{
+	struct ipsec_pcpu_sa_stats st;
+
+	ipsec_pcpu_sa_stats(sa->sa, &st);
+	return st.seq;
+}
+
+/** Does the reservation of an outbound SA run short? Then a longer one, in memory. */
+static bool
+extend(struct gw *gw, struct gw_sa *sa)
+{
+	uint64_t max = sa->prm.esn ? UINT64_MAX : UINT32_MAX;
+	uint64_t seq = seq_of(sa);
+	uint64_t want = chunk(sa, false);
+	uint64_t left = sa->reserved - seq;
+
+	if (sa->prm.dir != IPSEC_PCPU_OUT || sa->reserved == max || left >= chunk(sa, true) / 2)
+		return false;
+	want = seq + RTE_MIN(want, max - seq);
+	return want > sa->reserved && reserve(gw, sa, want, true) == 0;
+}
+
+/** What extend() wrote is on the disk now: let the worker have it. */
+static void
+grant(struct gw *gw, struct gw_sa *sa)
+{
+	uint64_t end = gw_reserve_get(gw->reserve, sa->reserve_id, true);
+	struct gw_msg m = {.type = GW_MSG_SEQ_LIMIT, .sa = sa->sa, .seq_limit = end};
+
+	if (sa->prm.dir != IPSEC_PCPU_OUT || end <= sa->reserved)
+		return;
+	if (sa->worker == GW_NONE)
+		ipsec_pcpu_sa_set_seq_limit(sa->sa, end);
+	else if (gw_tell(gw, sa->worker, &m) != 0)
+		return;
+	sa->reserved = end;
+}
+
+typedef bool sa_visit(struct gw *gw, struct gw_sa *sa);
+
+/** How many said true. */
+static unsigned int
+for_each_sa(struct gw *gw, sa_visit *visit)
+{
+	unsigned int n = 0;
+
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			n += visit(gw, gw->tunnel[t].sas[i]);
+	return n;
+}
+
+static bool
+visit_grant(struct gw *gw, struct gw_sa *sa)
+{
+	grant(gw, sa);
+	return true;
+}
+
+static bool
+visit_note_in(struct gw *gw, struct gw_sa *sa)
+{
+	uint64_t seq = seq_of(sa);
+
+	if (sa->prm.dir != IPSEC_PCPU_IN ||
+			seq == gw_reserve_get(gw->reserve, sa->reserve_id, false))
+		return false;
+	return reserve(gw, sa, seq, false) == 0;
+}
+
+static bool
+visit_in_far(struct gw *gw, struct gw_sa *sa)
+{
+	return sa->prm.dir == IPSEC_PCPU_IN &&
+			seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, false) >=
+			NOTE_IN_PACKETS;
+}
+
+void
+gw_reservations_tick(struct gw *gw)
+{
+	uint64_t now = gw_now_ns();
+	struct gw_error err;
+	unsigned int n;
+
+	if (gw->reserve == NULL)
+		return;
+	n = for_each_sa(gw, extend);
+	if (n == 0 && now - gw->reserve_noted < NOTE_IN_NS && for_each_sa(gw, visit_in_far) == 0)
+		return;
+	n += for_each_sa(gw, visit_note_in);
+	gw->reserve_noted = now;
+	if (n == 0)
+		return;
+	if (gw_reserve_commit(gw->reserve, &err) < 0) {
+		if (gw->reserve_failed++ % 100 == 0)
+			GW_LOG(ERR, "%s: SAs stop at the end of their reservation", err.text);
+		return;
+	}
+	gw->reserve_failed = 0;
+	for_each_sa(gw, visit_grant);
+}
+
+static bool
+visit_release(struct gw *gw, struct gw_sa *sa)
+{
+	if (sa->prm.dir == IPSEC_PCPU_OUT)
+		gw_reserve_release(gw->reserve, sa->reserve_id, seq_of(sa));
+	else
+		reserve(gw, sa, seq_of(sa), false);
+	return true;
+}
+
+void
+gw_tunnels_release(struct gw *gw)
+{
+	struct gw_error err;
+
+	if (gw->reserve == NULL)
+		return;
+	for_each_sa(gw, visit_release);
+	if (gw_reserve_commit(gw->reserve, &err) < 0)
+		GW_LOG(ERR, "%s: the next start goes on behind the last reservation", err.text);
+}
+
+/* Making and freeing */
+
+static void
+free_sa(struct gw_sa *sa)
+{
+	if (sa == NULL)
+		return;
+	if (sa->sa != NULL)
+		ipsec_pcpu_sa_fini(sa->sa);
+	rte_free(sa->sa);
+	explicit_bzero(&sa->prm, sizeof(sa->prm));
+	free(sa);
+}
+
+/** An SA that no worker has yet; its reservation is in memory only. */
+static struct gw_sa *
+make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm,
+		struct gw_error *err)
+{
+	struct gw_sa *sa = calloc(1, sizeof(*sa));
+	int rc = -ENOMEM;
+
+	if (sa == NULL)
+		goto fail;
+	sa->prm = *prm;
+	sa->tunnel = t->id;
+	sa->worker = GW_NONE;
+	sa->created = gw_now_ns();
+	sa->number = gw->sa_number++;
+	sa->sa = rte_zmalloc("gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE);
+	if (sa->sa == NULL)
+		goto fail;
+	rc = reserve_start(gw, sa);
+	if (rc == 0)
+		rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
+	if (rc < 0)
+		goto fail;
+	explicit_bzero(sa->prm.key, sizeof(sa->prm.key));
+	return sa;
+fail:
+	gw_error_set(err, NULL, 0, "tunnel \"%s\": SA 0x%08x cannot be made: %s", t->cfg->name,
+			prm->spi,
+			rc == -ENOMEM ? "no memory: give EAL more (-m, hugepages)" : strerror(-rc));
+	free_sa(sa);
+	return NULL;
+}
+
+static int
+append_sa(struct gw_tunnel *t, struct gw_sa *sa)
+{
+	struct gw_sa **sas = realloc(t->sas, (t->n_sas + 1) * sizeof(*sas));
+
+	if (sas == NULL)
+		return -ENOMEM;
+	t->sas = sas;
+	t->sas[t->n_sas++] = sa;
+	return 0;
+}
+
+static int
+make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *cfg,
+		struct gw_error *err)
+{
+	t->cfg = cfg;
+	t->id = t - gw->tunnel;
+	t->up = cfg->up;
+	t->sel = calloc(RTE_MAX(cfg->n_selectors, 1u), sizeof(*t->sel));
+	t->out = calloc(gw->n_workers, sizeof(*t->out));
+	if (t->sel == NULL || t->out == NULL)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < cfg->n_selectors; i++)
+		gw_sel_compile(&t->sel[i], &cfg->selectors[i]);
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		t->out[w].owner = GW_NONE;
+	for (unsigned int i = 0; i < cfg->n_sas; i++) {
+		struct gw_sa *sa = make_sa(gw, t, &cfg->sas[i].prm, err);
+
+		if (sa == NULL)
+			return -EINVAL;
+		if (append_sa(t, sa) < 0) {
+			free_sa(sa);
+			return -ENOMEM;
+		}
+		explicit_bzero(cfg->sas[i].prm.key, sizeof(cfg->sas[i].prm.key));
+	}
+	return 0;
+}
+
+static int
+install_tunnel(struct gw *gw, struct gw_tunnel *t, struct gw_error *err)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		int rc = t->sas[i]->prm.dir == IPSEC_PCPU_OUT ? 0
+							      : install_inbound(gw, t, t->sas[i]);
+
+		if (rc < 0) {
+			gw_error_set(err, NULL, 0, "tunnel \"%s\": inbound SA 0x%08x: %s",
+					t->cfg->name, t->sas[i]->prm.spi,
+					rc == -ENOSPC ? "the SA table is full: raise max_sas"
+						      : strerror(-rc));
+			return rc;
+		}
+	}
+	return apply_plan(gw, t);
+}
+
+int
+gw_tunnels_make(struct gw *gw, struct gw_error *err)
+{
+	int rc;
+
+	gw_error_set(err, NULL, 0, "not enough memory for %u tunnels", gw->cfg.n_tunnels);
+	gw->tunnel = calloc(RTE_MAX(gw->cfg.n_tunnels, 1u), sizeof(*gw->tunnel));
+	if (gw->tunnel == NULL)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < gw->cfg.n_tunnels; i++) {
+		gw->n_tunnels = i + 1;
+		rc = make_tunnel(gw, &gw->tunnel[i], &gw->cfg.tunnels[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	/* on the disk before the first packet */
+	if (gw->reserve != NULL) {
+		rc = gw_reserve_commit(gw->reserve, err);
+		if (rc < 0)
+			return rc;
+	}
+	for (unsigned int i = 0; i < gw->n_tunnels; i++) {
+		rc = install_tunnel(gw, &gw->tunnel[i], err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+void
+gw_tunnels_free(struct gw *gw)
+{
+	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			free_sa(gw->tunnel[t].sas[i]);
+		free(gw->tunnel[t].sas);
+		free(gw->tunnel[t].sel);
+		free(gw->tunnel[t].out);
+	}
+	free(gw->tunnel);
+	gw->tunnel = NULL;
+	gw->n_tunnels = 0;
+}
+
+/* The verbs */
+
+int
+gw_tunnel_set_up(struct gw *gw, const char *name, bool up, struct gw_error *err)
+{
+	struct gw_tunnel *t = gw_tunnel_find(gw, name);
+	bool before;
+	int rc;
+
+	if (t == NULL) {
+		gw_error_set(err, NULL, 0, "there is no tunnel \"%s\"; show tunnels lists them",
+				name);
+		return -ENOENT;
+	}
+	before = t->up;
+	t->up = up;
+	rc = gw_view_update(gw, err);
+	if (rc < 0)
+		t->up = before;
+	return rc;
+}
+
+int
+gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, struct gw_error *err)
+{
+	struct gw_sa *sa;
+	int rc = gw_config_check_sa(&gw->cfg, t->cfg, csa, err);
+
+	if (rc < 0)
+		return rc;
+	sa = make_sa(gw, t, &csa->prm, err);
+	if (sa == NULL)
+		return -EINVAL;
+	if (gw->reserve != NULL && gw_reserve_commit(gw->reserve, err) < 0) {
+		free_sa(sa);
+		return -EIO;
+	}
+	if (append_sa(t, sa) < 0) {
+		free_sa(sa);
+		gw_error_set(err, NULL, 0, "no memory");
+		return -ENOMEM;
+	}
+	rc = sa->prm.dir == IPSEC_PCPU_IN ? install_inbound(gw, t, sa) : apply_plan(gw, t);
+	if (rc < 0) {
+		struct gw_error ignored;
+
+		gw_sa_del(gw, t, sa->prm.dir, sa->prm.spi, &ignored);
+		gw_error_set(err, NULL, 0, "SA 0x%08x cannot be installed: %s", csa->prm.spi,
+				rc == -ENOSPC ? "the SA table is full: raise max_sas"
+						: rc == -EEXIST ? "there is one of that SPI"
+								: strerror(-rc));
+		return rc;
+	}
+	return gw_view_update(gw, err);
+}
+
+int
+gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
+		struct gw_error *err)
+{
+	struct gw_sa *sa = NULL;
+	unsigned int at;
+	int rc;
+
+	for (at = 0; at < t->n_sas; at++) {
+		sa = t->sas[at];
+		if (sa->prm.dir == dir && sa->prm.spi == spi)
+			break;
+	}
+	if (at == t->n_sas) {
+		gw_error_set(err, NULL, 0, "tunnel \"%s\" has no %s SA 0x%08x; show tunnel %s",
+				t->cfg->name, dir == IPSEC_PCPU_IN ? "inbound" : "outbound", spi,
+				t->cfg->name);
+		return -ENOENT;
+	}
+	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
+	t->n_sas--;
+	rc = dir == IPSEC_PCPU_IN ? remove_inbound(gw, sa) : apply_plan(gw, t);
+	if (rc < 0) {
+		/*
+		 * a worker may still hold it: rather lose the memory than free it under its
+		 * hands
+		 */
+		gw_error_set(err, NULL, 0, "SA 0x%08x: a worker does not answer", spi);
+		return rc;
+	}
+	if (gw->reserve != NULL)
+		visit_release(gw, sa);
+	free_sa(sa);
+	return gw_view_update(gw, err);
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Building what workers read: from the kernel's routes, neighbours and
+ * addresses, and from the tunnels. Built whole on every change, sent to all
+ * workers, the old one freed when all have answered. The policy changes
+ * seldom, so its table is shared between views.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <rte_common.h>
+#include <rte_memory.h>
+
+#include "../log.h"
+#include "control_priv.h"
+
+/** A view under construction. */
+struct build {
+	struct gw *gw;
+	struct gw_view *v;
+	struct gw_nexthop *nh;
+	uint32_t n_nh;
+	struct gw_fib_route *routes;
+	uint32_t n_routes;
+	uint32_t n_gateways; /* next hops from the kernel's routes: those are looked up again */
+};
+
+static unsigned int
+port_of(const struct gw *gw, unsigned int ifindex)
+{
+	unsigned int i;
+
+	for (i = 0; i < gw->n_ports; i++)
+		if (gw->tap[i].ifindex == ifindex)
+			break;
+	return i;
+}
+
+static uint32_t
+add_nh(struct build *b, enum gw_nh_kind kind, unsigned int port, const struct gw_nl_neigh *neigh)
+{
+	struct gw_nexthop *nh = &b->nh[b->n_nh];
+
+	nh->kind = kind;
+	nh->port = port;
+	if (port < b->gw->n_ports) {
+		nh->mtu = b->gw->port[port].mtu;
+		nh->src = b->gw->port[port].mac;
+	}
+	if (neigh != NULL) {
+		memcpy(&nh->dst, neigh->mac, sizeof(nh->dst));
+		nh->via = neigh->addr;
+	}
+	return b->n_nh++;
+}
+
+/** By a router, or on link: an existing next hop of the kind, or a new one. */
+static uint32_t
+route_nh(struct build *b, const struct gw_nl_route *r)
+{
+	unsigned int port = port_of(b->gw, r->ifindex);
+	const struct gw_nl_neigh *n;
+	uint32_t i;
+
+	if (r->type == GW_NL_BLACKHOLE)
+		return add_nh(b, GW_NH_BLACKHOLE, b->gw->n_ports, NULL);
+	for (i = 1; i < b->n_gateways; i++)
+		if (b->nh[i].port == port && gw_addr_equal(&b->nh[i].via, &r->via) &&
+				b->nh[i].kind != GW_NH_BLACKHOLE)
+			return i;
+	if (r->via.family == 0) {
+		i = add_nh(b, GW_NH_GLEAN, port, NULL);
+	} else {
+		n = gw_nl_neigh_find(b->gw->nl, r->ifindex, &r->via);
+		if (n != NULL && n->valid)
+			i = add_nh(b, GW_NH_ETHER, port, n);
+		else
+			i = add_nh(b, GW_NH_UNRESOLVED, port, NULL);
+		b->nh[i].via = r->via;
+	}
+	b->n_gateways = b->n_nh;
+	return i;
+}
+
+static void
+add_route(struct build *b, const struct gw_prefix *prefix, uint32_t nh)
+{
+	b->routes[b->n_routes++] = (struct gw_fib_route){.prefix = *prefix, .nh = nh};
+}
+
+static void
+add_host_route(struct build *b, const struct gw_addr *addr, uint32_t nh)
+{
+	struct gw_prefix p = {.addr = *addr, .len = gw_addr_len(addr->family) * 8};
+
+	add_route(b, &p, nh);
+}
+
+/** Routes, then neighbours, then our own addresses: the later one wins for a prefix. */
+static int
+collect_routes(struct build *b)
+{
+	unsigned int n_routes, n_neighs, n_addrs;
+	const struct gw_nl_route *r = gw_nl_routes(b->gw->nl, &n_routes);
+	const struct gw_nl_neigh *n = gw_nl_neighs(b->gw->nl, &n_neighs);
+	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n_addrs);
+	size_t max = 1 + (size_t)n_routes + n_neighs + n_addrs;
+
+	b->nh = calloc(max, sizeof(*b->nh));
+	b->routes = calloc(max, sizeof(*b->routes));
+	if (b->nh == NULL || b->routes == NULL)
+		return -ENOMEM;
+	add_nh(b, GW_NH_NONE, b->gw->n_ports, NULL);
+	b->n_gateways = b->n_nh;
+	for (unsigned int i = 0; i < n_routes; i++)
+		if (r[i].type == GW_NL_BLACKHOLE || port_of(b->gw, r[i].ifindex) < b->gw->n_ports)
+			add_route(b, &r[i].dst, route_nh(b, &r[i]));
+	for (unsigned int i = 0; i < n_neighs; i++)
+		if (n[i].valid && port_of(b->gw, n[i].ifindex) < b->gw->n_ports)
+			add_host_route(b, &n[i].addr,
+					add_nh(b, GW_NH_ETHER, port_of(b->gw, n[i].ifindex),
+							&n[i]));
+	for (unsigned int i = 0; i < n_addrs; i++)
+		if (port_of(b->gw, a[i].ifindex) < b->gw->n_ports)
+			add_host_route(b, &a[i].prefix.addr,
+					add_nh(b, GW_NH_LOCAL, port_of(b->gw, a[i].ifindex), NULL));
+	return 0;
+}
+
+static int
+build_fibs(struct build *b)
+{
+	int rc = collect_routes(b);
+
+	if (rc == 0) {
+		b->v->fib4 = gw_fib_build(AF_INET, b->routes, b->n_routes, SOCKET_ID_ANY);
+		b->v->fib6 = gw_fib_build(AF_INET6, b->routes, b->n_routes, SOCKET_ID_ANY);
+		if (b->v->fib4 == NULL || b->v->fib6 == NULL)
+			rc = -ENOMEM;
+	}
+	b->v->nh = b->nh;
+	b->v->n_nh = b->n_nh;
+	free(b->routes);
+	return rc;
+}
+
+static void
+local_add(struct gw_local *l, const struct gw_addr *a)
+{
+	uint32_t i;
+
+	if (a->family == AF_INET) {
+		if (a->a.ip4 == 0 || gw_local_has4(l, a->a.ip4))
+			return;
+		for (i = gw_local_hash4(a->a.ip4); l->ip4[i] != 0; i = (i + 1) % GW_LOCAL_SLOTS)
+			;
+		l->ip4[i] = a->a.ip4;
+		return;
+	}
+	if (gw_local_has6(l, a->a.ip6))
+		return;
+	for (i = gw_local_hash6(a->a.ip6); l->ip6[i][0] != 0; i = (i + 1) % GW_LOCAL_SLOTS)
+		;
+	memcpy(l->ip6[i], a->a.ip6, sizeof(l->ip6[i]));
+}
+
+/** Every UDP port at which an inbound SA expects its packets, and 4500 (RFC 3948). */
+static void
+local_esp_ports(struct gw_local *l, const struct gw *gw)
+{
+	l->esp_udp[4500 / 64] |= UINT64_C(1) << 4500 % 64;
+	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++) {
+			const struct ipsec_pcpu_sa_params *prm = &gw->tunnel[t].sas[i]->prm;
+
+			if (prm->dir == IPSEC_PCPU_IN && prm->encap_dport != 0)
+				l->esp_udp[prm->encap_dport / 64] |= UINT64_C(1)
+						<< prm->encap_dport % 64;
+		}
+	}
+}
+
+static int
+build_local(struct build *b)
+{
+	struct gw_local *l = aligned_alloc(64, RTE_ALIGN_CEIL(sizeof(*l), 64));
+	unsigned int n;
+	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n);
+	unsigned int taken = 0;
+
+	if (l == NULL)
+		return -ENOMEM;
+	memset(l, 0, sizeof(*l));
+	b->v->local = l;
+	for (unsigned int i = 0; i < n; i++) {
+		if (port_of(b->gw, a[i].ifindex) >= b->gw->n_ports)
+			continue;
+		if (++taken > GW_LOCAL_SLOTS / 2) {
+			GW_LOG(WARNING, "more than %u addresses on our ports: the rest is not ours",
+					GW_LOCAL_SLOTS / 2);
+			break;
+		}
+		local_add(l, &a[i].prefix.addr);
+	}
+	local_esp_ports(l, b->gw);
+	return 0;
+}
+
+/** The first global address of a family on a port, for ICMP errors. */
+static void
+port_addr(const struct build *b, unsigned int port, struct gw_addr *a4, struct gw_addr *a6)
+{
+	unsigned int n;
+	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n);
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct gw_addr *addr = &a[i].prefix.addr;
+
+		if (port_of(b->gw, a[i].ifindex) != port)
+			continue;
+		if (addr->family == AF_INET && a4->family == 0)
+			*a4 = *addr;
+		if (addr->family == AF_INET6 && a6->family == 0 && addr->a.ip6[0] != 0xfe)
+			*a6 = *addr;
+	}
+}
+
+static void
+build_ports(struct build *b)
+{
+	b->v->n_ports = b->gw->n_ports;
+	for (unsigned int i = 0; i < b->gw->n_ports; i++) {
+		const struct gw_port *p = &b->gw->port[i];
+		struct gw_port_view *pv = &b->v->port[i];
+
+		pv->mac = p->mac;
+		pv->id = p->id;
+		pv->n_rxq = p->n_rxq;
+		pv->n_txq = p->n_txq;
+		pv->mtu = p->mtu;
+		pv->up = p->started && !p->gone;
+		port_addr(b, i, &pv->icmp4, &pv->icmp6);
+	}
+}
+
+/** The smallest of what the outbound SAs of a tunnel can carry in packets of @p mtu. */
+static uint16_t
+inner_mtu(const struct gw_tunnel *t, uint16_t mtu)
+{
+	uint32_t least = UINT16_MAX;
+	bool any = false;
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
+
+		if (prm->dir != IPSEC_PCPU_OUT)
+			continue;
+		any = true;
+		least = RTE_MIN(least, ipsec_pcpu_sa_inner_mtu(prm, mtu));
+	}
+	return any ? least : 0;
+}
+
+/**
+ * One of our addresses inside the tunnel's selectors: ICMP errors from there go back through
+ * it.
+ */
+static void
+tunnel_addr(const struct build *b, const struct gw_tunnel *t, struct gw_tunnel_view *tv)
+{
+	unsigned int n;
+	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n);
+
+	for (unsigned int i = 0; i < n; i++) {
+		const struct gw_addr *addr = &a[i].prefix.addr;
+		struct gw_addr *to = addr->family == AF_INET ? &tv->icmp4 : &tv->icmp6;
+
+		for (unsigned int s = 0; s < t->cfg->n_selectors && to->family == 0; s++)
+			if (gw_prefix_has(&t->cfg->selectors[s].local, addr))
+				*to = *addr;
+	}
+}
+
+static int
+build_tunnels(struct build *b)
+{
+	struct gw_tunnel_view *tv = calloc(RTE_MAX(b->gw->n_tunnels, 1u), sizeof(*tv));
+
+	if (tv == NULL)
+		return -ENOMEM;
+	b->v->tunnel = tv;
+	b->v->n_tunnels = b->gw->n_tunnels;
+	for (unsigned int i = 0; i < b->gw->n_tunnels; i++) {
+		const struct gw_tunnel *t = &b->gw->tunnel[i];
+		const struct gw_nexthop *nh = gw_view_route(b->v, &t->cfg->remote);
+
+		tv[i].up = t->up;
+		tv[i].nh = nh - b->v->nh;
+		tv[i].inner_mtu = nh->mtu == 0 ? 0 : inner_mtu(t, nh->mtu);
+		tv[i].sel = t->sel;
+		tv[i].n_sel = t->cfg->n_selectors;
+		tunnel_addr(b, t, &tv[i]);
+	}
+	return 0;
+}
+
+const struct gw_nexthop *
+gw_view_route(const struct gw_view *view, const struct gw_addr *dst)
+{
+	if (dst->family == AF_INET)
+		return &view->nh[gw_fib_lookup4(view->fib4, dst->a.ip4)];
+	return &view->nh[gw_fib_lookup6(view->fib6, dst->a.ip6)];
+}
+
+static void
+free_view(struct gw_view *v)
+{
+	if (v == NULL)
+		return;
+	gw_fib_free((struct gw_fib *)(uintptr_t)v->fib4);
+	gw_fib_free((struct gw_fib *)(uintptr_t)v->fib6);
+	free((void *)(uintptr_t)v->nh);
+	free((void *)(uintptr_t)v->tunnel);
+	free((void *)(uintptr_t)v->local);
+	free(v);
+}
+
+/** Built once: policies change with the configuration only. */
+static const struct gw_policy *
+policy_of(struct gw *gw, struct gw_error *err)
+{
+	if (gw->view != NULL)
+		return gw->view->policy;
+	return gw_policy_build(
+			"gw", gw->rules, gw->n_rules, gw->cfg.default_action, SOCKET_ID_ANY, err);
+}
+
+int
+gw_view_update(struct gw *gw, struct gw_error *err)
+{
+	size_t size = RTE_ALIGN_CEIL(sizeof(struct gw_view), RTE_CACHE_LINE_SIZE);
+	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
+	struct gw_msg msg = {.type = GW_MSG_VIEW, .view = b.v};
+	struct gw_view *old = gw->view;
+
+	gw_error_set(err, NULL, 0, "not enough memory for the tables of workers");
+	if (b.v == NULL)
+		return -ENOMEM;
+	memset(b.v, 0, size);
+	b.v->mss_clamp = gw->cfg.mss_clamp;
+	b.v->policy = policy_of(gw, err);
+	if (b.v->policy == NULL || build_fibs(&b) < 0 || build_local(&b) < 0 ||
+			build_tunnels(&b) < 0) {
+		if (old == NULL)
+			gw_policy_free((struct gw_policy *)(uintptr_t)b.v->policy);
+		free_view(b.v);
+		return -ENOMEM;
+	}
+	build_ports(&b);
+	gw->view = b.v;
+	gw->view_changes++;
+	if (gw_tell_all(gw, &msg) == 0)
+		free_view(old);
+	else
+		GW_LOG(ERR, "a worker did not take new tables: the old ones stay in memory");
+	err->text[0] = 0;
+	return 0;
+}
+
+void
+gw_view_free(struct gw *gw)
+{
+	if (gw->view == NULL)
+		return;
+	gw_policy_free((struct gw_policy *)(uintptr_t)gw->view->policy);
+	free_view(gw->view);
+	gw->view = NULL;
+}

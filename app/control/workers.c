@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* Making, launching and stopping workers, and talking to them. */
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <rte_malloc.h>
+
+#include "../datapath/frag.h"
+#include "../log.h"
+#include "control_priv.h"
+
+/** Datagrams in reassembly at a time. */
+#define REASS_FLOWS 64
+/** Packets a second and worker that may ask control for a neighbour. */
+#define RESOLVE_RATE 256
+/** Between two wake-ups of control by one worker. */
+#define PUNT_INTERVAL_US 50
+
+static struct rte_ring *
+ring(const char *what, unsigned int a, unsigned int b, unsigned int size, int socket)
+{
+	char name[RTE_RING_NAMESIZE];
+
+	snprintf(name, sizeof(name), "gw-%s-%u-%u", what, a, b);
+	return rte_ring_create(name, size, socket, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
+}
+
+static int
+make_tables(const struct gw *gw, struct gw_worker *w)
+{
+	int socket = w->numa_node;
+
+	w->ctx = rte_zmalloc_socket("gw_ctx", ipsec_pcpu_ctx_size(), RTE_CACHE_LINE_SIZE, socket);
+	w->sad = rte_zmalloc_socket("gw_sad", ipsec_pcpu_sad_size(gw->cfg.max_sas),
+			RTE_CACHE_LINE_SIZE, socket);
+	w->sa_out = rte_zmalloc_socket("gw_sa_out",
+			RTE_MAX(gw->cfg.n_tunnels, 1u) * sizeof(*w->sa_out), RTE_CACHE_LINE_SIZE,
+			socket);
+	if (w->ctx == NULL || w->sad == NULL || w->sa_out == NULL)
+		return -ENOMEM;
+	ipsec_pcpu_sad_init(w->sad, gw->cfg.max_sas);
+	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
+		w->sa_out[t].owner = GW_NONE;
+	if (w->id == w->reass_worker) {
+		w->reass = gw_reass_create(REASS_FLOWS, rte_get_tsc_hz(), socket);
+		if (w->reass == NULL)
+			return -ENOMEM;
+	}
+	return ipsec_pcpu_ctx_init(w->ctx);
+}
+
+static int
+make_rings(struct gw_worker *w)
+{
+	w->inbox = ring("inbox", w->id, 0, 64, w->numa_node);
+	w->outbox = ring("outbox", w->id, 0, 128, w->numa_node);
+	w->inject = ring("inject", w->id, 0, GW_INJECT_RING, w->numa_node);
+	w->punt = ring("punt", w->id, 0, GW_PUNT_RING, w->numa_node);
+	return w->inbox == NULL || w->outbox == NULL || w->inject == NULL || w->punt == NULL
+			? -ENOMEM
+			: 0;
+}
+
+static int
+make_worker(struct gw *gw, unsigned int id, unsigned int lcore)
+{
+	int socket = rte_lcore_to_socket_id(lcore);
+	struct gw_worker *w =
+			rte_zmalloc_socket("gw_worker", sizeof(*w), RTE_CACHE_LINE_SIZE, socket);
+	uint64_t hz = rte_get_tsc_hz();
+
+	gw->worker[id].w = w;
+	if (w == NULL)
+		return -ENOMEM;
+	w->id = id;
+	w->n_workers = gw->n_workers;
+	w->lcore = lcore;
+	w->numa_node = socket;
+	w->idle_sleep_us = gw->cfg.idle_sleep_us;
+	w->pool = gw->pool;
+	w->punt_fd = gw->punt_fd;
+	w->punt_interval = hz * PUNT_INTERVAL_US / US_PER_S;
+	gw_icmp_limit_init(&w->icmp_limit, gw->cfg.icmp_rate, hz);
+	gw_icmp_limit_init(&w->resolve_limit, RESOLVE_RATE, hz);
+	if (make_rings(w) < 0)
+		return -ENOMEM;
+	return make_tables(gw, w);
+}
+
+/** One ring for each ordered pair of workers, on the receiver's node. */
+static int
+connect_workers(struct gw *gw)
+{
+	for (unsigned int from = 0; from < gw->n_workers; from++) {
+		for (unsigned int to = 0; to < gw->n_workers; to++) {
+			struct gw_worker *w = gw->worker[to].w;
+			struct rte_ring *r;
+
+			if (from == to)
+				continue;
+			r = ring("handoff", from, to, GW_HANDOFF_RING, w->numa_node);
+			if (r == NULL)
+				return -ENOMEM;
+			w->handoff_in[from] = r;
+			gw->worker[from].w->handoff_out[to] = r;
+		}
+	}
+	return 0;
+}
+
+int
+gw_workers_make(struct gw *gw, struct gw_error *err)
+{
+	unsigned int lcore;
+	unsigned int id = 0;
+	int rc;
+
+	RTE_LCORE_FOREACH_WORKER(lcore) {
+		if (id == gw->n_workers)
+			break;
+		rc = make_worker(gw, id++, lcore);
+		if (rc == -ENOTSUP) {
+			gw_error_set(err, NULL, 0,
+					"intel-ipsec-mb does not run on this CPU: it lacks AES-NI");
+			return rc;
+		}
+		if (rc < 0)
+			break;
+	}
+	if (id == gw->n_workers && connect_workers(gw) == 0)
+		return 0;
+	gw_error_set(err, NULL, 0,
+			"not enough memory for %u workers: give EAL more (-m, hugepages), "
+			"or lower max_sas (%u)",
+			gw->n_workers, gw->cfg.max_sas);
+	return -ENOMEM;
+}
+
+int
+gw_workers_launch(struct gw *gw, struct gw_error *err)
+{
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		struct gw_worker_ctl *c = &gw->worker[i];
+		int rc = rte_eal_remote_launch(gw_worker_main, c->w, c->w->lcore);
+
+		if (rc < 0) {
+			gw_error_set(err, NULL, 0, "worker %u does not start on lcore %u: %s", i,
+					c->w->lcore, strerror(-rc));
+			return rc;
+		}
+		c->running = true;
+	}
+	return 0;
+}
+
+int
+gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg)
+{
+	struct gw_worker_ctl *c = &gw->worker[worker];
+	int rc;
+
+	if (!c->running) {
+		gw_msg_handle(c->w, msg);
+		return msg->result;
+	}
+	rc = gw_msg_call(c->w, msg);
+	if (rc == -ETIMEDOUT)
+		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker, c->w->lcore);
+	return rc;
+}
+
+int
+gw_tell_all(struct gw *gw, const struct gw_msg *msg)
+{
+	int first = 0;
+
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		struct gw_msg m = *msg;
+		int rc = gw_tell(gw, i, &m);
+
+		if (first == 0)
+			first = rc;
+	}
+	return first;
+}
+
+static bool
+rings_empty(const struct gw *gw)
+{
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		const struct gw_worker *w = gw->worker[i].w;
+
+		if (!rte_ring_empty(w->inject) || !rte_ring_empty(w->punt))
+			return false;
+		for (unsigned int j = 0; j < gw->n_workers; j++)
+			if (w->handoff_in[j] != NULL && !rte_ring_empty(w->handoff_in[j]))
+				return false;
+	}
+	return true;
+}
+
+/** Fragments whose rest will not come any more, into the final counters. */
+static void
+give_up_fragments(struct gw_worker *w)
+{
+	if (w->reass == NULL)
+		return;
+	gw_reass_expire(w->reass, UINT64_MAX);
+	w->counters.absorbed = gw_reass_absorbed(w->reass);
+}
+
+void
+gw_workers_stop(struct gw *gw)
+{
+	struct gw_msg halt = {.type = GW_MSG_RUN, .run = false};
+	struct gw_msg leave = {.type = GW_MSG_EXIT};
+
+	if (gw->n_workers == 0 || gw->worker[0].w == NULL || !gw->worker[0].running)
+		return;
+	gw_tell_all(gw, &halt);
+	/* what is between workers now gets to its end; half a second is thousands of rounds */
+	for (unsigned int ms = 0; ms < 500; ms++) {
+		gw_punts_drain(gw);
+		/* empty twice with a round between: nothing in any worker's hands */
+		if (rings_empty(gw) && gw_tell_all(gw, &halt) == 0 && rings_empty(gw))
+			break;
+		usleep(1000);
+	}
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		struct gw_worker_ctl *c = &gw->worker[i];
+		struct gw_msg m = leave;
+
+		if (!c->running)
+			continue;
+		if (gw_tell(gw, i, &m) == 0)
+			rte_eal_wait_lcore(c->w->lcore);
+		c->running = false;
+		give_up_fragments(c->w);
+	}
+	gw_punts_drain(gw);
+}
+
+static void
+free_packets(struct rte_ring *r)
+{
+	void *m;
+
+	while (r != NULL && rte_ring_sc_dequeue(r, &m) == 0)
+		rte_pktmbuf_free(m);
+}
+
+static void
+free_worker(struct gw *gw, struct gw_worker *w)
+{
+	for (unsigned int j = 0; j < gw->n_workers; j++) {
+		free_packets(w->handoff_in[j]);
+		rte_ring_free(w->handoff_in[j]);
+	}
+	free_packets(w->inject);
+	free_packets(w->punt);
+	rte_ring_free(w->inbox);
+	rte_ring_free(w->outbox);
+	rte_ring_free(w->inject);
+	rte_ring_free(w->punt);
+	if (w->reass != NULL)
+		gw_reass_free(w->reass);
+	if (w->ctx != NULL)
+		ipsec_pcpu_ctx_fini(w->ctx);
+	rte_free(w->ctx);
+	rte_free(w->sad);
+	rte_free(w->sa_out);
+	rte_free(w);
+}
+
+void
+gw_workers_free(struct gw *gw)
+{
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		if (gw->worker[i].w != NULL)
+			free_worker(gw, gw->worker[i].w);
+		gw->worker[i].w = NULL;
+	}
+}

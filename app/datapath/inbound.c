@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * HOT. ESP packets: SPI -> own SA, or the owner's ring -> decap -> do the inner
+ * addresses belong to the tunnel? -> next hop.
+ */
+
+#include "send.h"
+
+static inline uint32_t
+spi_of(const struct rte_mbuf *m)
+{
+	rte_be32_t spi;
+
+	memcpy(&spi, rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l3_len + m->l4_len),
+			sizeof(spi));
+	return rte_be_to_cpu_32(spi);
+}
+
+/** May a packet from this tunnel be such a packet (RFC 4301 5.2)? */
+static inline bool
+selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
+{
+	struct gw_flow flow;
+
+	gw_flow_parse(&flow, rte_pktmbuf_mtod(m, const void *), m->data_len);
+	for (uint32_t i = 0; i < tv->n_sel; i++)
+		if (likely(gw_sel_match(&tv->sel[i], &flow)))
+			return true;
+	return false;
+}
+
+/** Send a decrypted packet on: the usual case inline, all else by gw_forward(). */
+static inline void
+forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
+{
+	const struct gw_nexthop *nh = gw_route(w, m);
+
+	if (unlikely(nh->kind != GW_NH_ETHER || m->data_len > nh->mtu || !gw_ttl_ok(m))) {
+		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
+		return;
+	}
+	if (unlikely(w->view->mss_clamp))
+		gw_mss_clamp_to(m, tv->inner_mtu);
+	gw_ttl_dec(m);
+	gw_send(w, nh, m);
+}
+
+static void
+decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[],
+		uint16_t n)
+{
+	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
+	struct ipsec_pcpu_sa *sa = e->sa;
+	uint8_t reason[GW_BURST];
+	uint64_t bytes = 0;
+	uint16_t done = ipsec_pcpu_decap_burst(w->ctx, sa, pkts, n, reason);
+
+	if (unlikely(done < n))
+		gw_drop_esp(w, pkts + done, reason + done, n - done);
+	w->counters.decap += done;
+	for (uint16_t i = 0; i < done; i++) {
+		bytes += pkts[i]->data_len;
+		if (unlikely(!tv->up)) {
+			gw_drop(w, pkts[i], GW_DROP_TUNNEL_DOWN);
+		} else if (unlikely(!selected(tv, pkts[i]))) {
+			ipsec_pcpu_sa_count_drop(sa, IPSEC_PCPU_DROP_SELECTOR, 1);
+			gw_drop_esp(w, &pkts[i], &(uint8_t){IPSEC_PCPU_DROP_SELECTOR}, 1);
+		} else {
+			forward(w, tv, pkts[i]);
+		}
+	}
+	w->counters.decap_bytes += bytes;
+}
+
+/** Decrypt packets SA by SA, each SA's together and in order. */
+static void
+decap_by_sa(struct gw_worker *w, struct rte_mbuf *pkts[],
+		const struct ipsec_pcpu_sad_entry *entry[], uint16_t n)
+{
+	struct rte_mbuf *batch[GW_BURST];
+
+	while (n > 0) {
+		const struct ipsec_pcpu_sad_entry *e = entry[0];
+		uint16_t n_batch = 0;
+		uint16_t rest = 0;
+
+		for (uint16_t i = 0; i < n; i++) {
+			if (entry[i] == e) {
+				batch[n_batch++] = pkts[i];
+			} else {
+				pkts[rest] = pkts[i];
+				entry[rest++] = entry[i];
+			}
+		}
+		decap(w, e, batch, n_batch);
+		n = rest;
+	}
+}
+
+void
+gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed)
+{
+	const struct ipsec_pcpu_sad_entry *entry[GW_BURST];
+	const struct ipsec_pcpu_sad_entry *e = NULL;
+	uint16_t own = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		uint32_t spi = spi_of(pkts[i]);
+
+		if (e == NULL || e->spi != spi)
+			e = ipsec_pcpu_sad_lookup(w->sad, spi);
+		if (likely(e != NULL && e->sa != NULL)) {
+			entry[own] = e;
+			pkts[own++] = pkts[i];
+		} else if (e == NULL || handed || e->owner == GW_NONE) {
+			/* handed: its owner has just changed; never hand off twice */
+			gw_drop(w, pkts[i], GW_DROP_NO_SA);
+		} else {
+			w->counters.handed_off_esp++;
+			gw_handoff(w, e->owner, pkts[i], GW_PKT_ESP, 0, GW_NONE);
+		}
+	}
+	decap_by_sa(w, pkts, entry, own);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include "msg.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "worker.h"
+
+#define ANSWER_TIMEOUT_NS UINT64_C(5000000000)
+
+static int
+sad_add(struct gw_worker *w, const struct gw_msg *m)
+{
+	struct ipsec_pcpu_sad_entry e = {
+			.spi = m->spi, .owner = m->owner, .user = m->tunnel, .sa = m->sa};
+	int rc = ipsec_pcpu_sad_add(w->sad, &e);
+
+	if (rc == 0 && m->sa != NULL)
+		ipsec_pcpu_sa_own(m->sa, w->ctx);
+	return rc;
+}
+
+static int
+sad_del(struct gw_worker *w, struct gw_msg *m)
+{
+	const struct ipsec_pcpu_sad_entry *e = ipsec_pcpu_sad_lookup(w->sad, m->spi);
+
+	if (e == NULL)
+		return -ENOENT;
+	m->sa = e->sa;
+	if (m->sa != NULL)
+		ipsec_pcpu_sa_own(m->sa, NULL);
+	return ipsec_pcpu_sad_del(w->sad, m->spi);
+}
+
+static void
+own(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_ctx *ctx)
+{
+	if (sa != NULL)
+		ipsec_pcpu_sa_own(sa, ctx);
+}
+
+/** SAs that stood there until now are without an owner afterwards, unless named again. */
+static void
+sa_out(struct gw_worker *w, const struct gw_msg *m)
+{
+	struct gw_sa_out *out = &w->sa_out[m->tunnel];
+
+	own(out->sa, NULL);
+	own(out->fallback, NULL);
+	own(m->sa, w->ctx);
+	own(m->fallback, w->ctx);
+	*out = (struct gw_sa_out){.sa = m->sa, .fallback = m->fallback, .owner = m->owner};
+}
+
+void
+gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
+{
+	const struct gw_view *old = w->view;
+
+	m->result = 0;
+	switch (m->type) {
+	case GW_MSG_VIEW:
+		w->view = m->view;
+		w->last_valid = false;
+		m->view = old;
+		break;
+	case GW_MSG_SAD_ADD:
+		m->result = sad_add(w, m);
+		break;
+	case GW_MSG_SAD_DEL:
+		m->result = sad_del(w, m);
+		break;
+	case GW_MSG_SA_OUT:
+		sa_out(w, m);
+		break;
+	case GW_MSG_SEQ_LIMIT:
+		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
+		break;
+	case GW_MSG_RUN:
+		w->run = m->run;
+		break;
+	case GW_MSG_EXIT:
+		w->exit = true;
+		break;
+	}
+}
+
+void
+gw_msg_poll(struct gw_worker *w)
+{
+	void *m;
+
+	while (rte_ring_sc_dequeue(w->inbox, &m) == 0) {
+		gw_msg_handle(w, m);
+		rte_ring_sp_enqueue(w->outbox, m);
+	}
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+}
+
+/** Wait for the answer to @p m; answers to messages given up earlier are thrown away. */
+static int
+await(struct gw_worker *w, const struct gw_msg *m)
+{
+	uint64_t deadline = now_ns() + ANSWER_TIMEOUT_NS;
+	struct timespec nap = {.tv_nsec = 5000};
+	void *answer;
+
+	while (now_ns() < deadline) {
+		while (rte_ring_sc_dequeue(w->outbox, &answer) == 0) {
+			if (answer == m)
+				return 0;
+			free(answer);
+		}
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+	}
+	return -ETIMEDOUT;
+}
+
+int
+gw_msg_call(struct gw_worker *w, struct gw_msg *msg)
+{
+	struct gw_msg *m = malloc(sizeof(*m));
+	int rc;
+
+	if (m == NULL)
+		return -ENOMEM;
+	*m = *msg;
+	if (rte_ring_sp_enqueue(w->inbox, m) < 0) {
+		free(m);
+		return -ETIMEDOUT; /* full of messages that were never answered */
+	}
+	rc = await(w, m);
+	if (rc < 0)
+		return rc; /* the worker may still come to it: m stays */
+	*msg = *m;
+	free(m);
+	return msg->result;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef MSG_H
+#define MSG_H
+
+/*
+ * The only way into a worker. Control puts a pointer to a message on the
+ * worker's inbox; the worker handles it between bursts and puts it on its
+ * outbox with the result. While a worker does not run (before start, after
+ * stop) control handles the message in its place.
+ */
+
+#include <stdint.h>
+
+#include <ipsec_pcpu.h>
+
+#include "view.h"
+
+struct gw_worker;
+
+enum gw_msg_type {
+	GW_MSG_VIEW, /* use this view; result: view is the one used until now */
+	GW_MSG_SAD_ADD, /* an inbound SA: ours (sa set), or who owns it */
+	GW_MSG_SAD_DEL, /* forget an inbound SA; result: sa, if it was ours */
+	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us (owner) */
+	GW_MSG_SEQ_LIMIT, /* new end of the reserved sequence numbers of an SA of ours */
+	GW_MSG_RUN, /* poll the ports, or not */
+	GW_MSG_EXIT, /* leave the loop */
+};
+
+struct gw_msg {
+	enum gw_msg_type type;
+	int result; /* 0 or a negative errno value */
+	const struct gw_view *view;
+	struct ipsec_pcpu_sa *sa; /* NULL: none, or another's */
+	struct ipsec_pcpu_sa *fallback; /* NULL: none, or another's */
+	uint64_t seq_limit;
+	uint32_t spi;
+	uint16_t tunnel;
+	uint16_t owner; /* worker; GW_NONE: nobody */
+	bool run;
+};
+
+/**
+ * Send a message and wait for the answer. Control.
+ *
+ * @return
+ *   msg->result with the answer in @p msg, or -ETIMEDOUT: the worker did not
+ *   answer in 5 seconds. It may still handle the message later.
+ */
+int gw_msg_call(struct gw_worker *w, struct gw_msg *msg);
+
+/** Handle all that waits in the inbox. Worker. */
+void gw_msg_poll(struct gw_worker *w);
+
+/** Handle one message. Worker, or control while the worker does not run. */
+void gw_msg_handle(struct gw_worker *w, struct gw_msg *msg);
+
+#endif /* MSG_H */

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef SEND_H
+#define SEND_H
+
+/*
+ * The ways a packet leaves a worker's hands: transmit, hand-off, punt, drop.
+ * HOT, inline; what frees or makes a system call stands in send.c, out of line.
+ * All of it runs on the worker's own thread.
+ */
+
+#include <rte_ether.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+
+#include "worker.h"
+
+/** Count and free one packet; a named drop. */
+void gw_drop(struct gw_worker *w, struct rte_mbuf *m, enum gw_drop reason);
+
+/** Count and free what an ESP burst dropped, by reason. */
+void gw_drop_esp(struct gw_worker *w, struct rte_mbuf *pkts[], const uint8_t reason[], uint16_t n);
+
+/** Hand the staged packets for a port to the driver, or to the worker that has a queue there. */
+void gw_tx_flush(struct gw_worker *w, uint16_t port);
+
+/** Put the staged packets for a worker on its ring. */
+void gw_handoff_flush(struct gw_worker *w, uint16_t to);
+
+/** Put the staged packets for control on its ring, and wake it. */
+void gw_punt_flush(struct gw_worker *w);
+
+/** Stage a frame, Ethernet header on, for a port. */
+static inline void
+gw_tx(struct gw_worker *w, uint16_t port, struct rte_mbuf *m)
+{
+	struct gw_staged *s = &w->tx[port];
+
+	s->pkts[s->n++] = m;
+	if (unlikely(s->n == GW_BURST))
+		gw_tx_flush(w, port);
+}
+
+/** Stage a packet for another worker. */
+static inline void
+gw_handoff(struct gw_worker *w, uint16_t to, struct rte_mbuf *m, enum gw_pkt_kind kind,
+		uint8_t port, uint16_t tunnel)
+{
+	struct gw_staged *s = &w->stage[to];
+
+	*gw_pkt(m) = (struct gw_pkt){.kind = kind, .port = port, .tunnel = tunnel};
+	s->pkts[s->n++] = m;
+	if (unlikely(s->n == GW_BURST))
+		gw_handoff_flush(w, to);
+}
+
+/**
+ * Stage a packet for control: for the kernel (GW_PKT_PUNT), or for want of a neighbour
+ * (GW_PKT_RESOLVE).
+ */
+static inline void
+gw_punt(struct gw_worker *w, struct rte_mbuf *m, enum gw_pkt_kind kind, uint8_t port)
+{
+	struct gw_staged *s = &w->punts;
+
+	*gw_pkt(m) = (struct gw_pkt){.kind = kind, .port = port};
+	s->pkts[s->n++] = m;
+	if (unlikely(s->n == GW_BURST))
+		gw_punt_flush(w);
+}
+
+static inline bool
+gw_is_ip4(const struct rte_mbuf *m)
+{
+	return *rte_pktmbuf_mtod(m, const uint8_t *) >> 4 == 4;
+}
+
+/** Put an Ethernet header before an IP packet. There is headroom: classified packets had one. */
+static inline void
+gw_ether_prepend(struct rte_mbuf *m, const struct rte_ether_addr *dst,
+		const struct rte_ether_addr *src)
+{
+	rte_be16_t type = gw_is_ip4(m) ? rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)
+				       : rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6);
+	struct rte_ether_hdr *eth;
+
+	m->data_off -= sizeof(*eth);
+	m->data_len += sizeof(*eth);
+	m->pkt_len += sizeof(*eth);
+	eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
+	eth->dst_addr = *dst;
+	eth->src_addr = *src;
+	eth->ether_type = type;
+	m->l2_len = sizeof(*eth);
+}
+
+/** Where nothing can be sent: no route, no MAC yet, blackhole. Out of line. */
+void gw_send_slow(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *m);
+
+/** Send a finished IP packet (size, TTL done) to a next hop. */
+static inline void
+gw_send(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *m)
+{
+	if (unlikely(nh->kind != GW_NH_ETHER)) {
+		gw_send_slow(w, nh, m);
+		return;
+	}
+	gw_ether_prepend(m, &nh->dst, &nh->src);
+	gw_tx(w, nh->port, m);
+}
+
+/** The next hop of an IP packet. */
+static inline const struct gw_nexthop *
+gw_route(const struct gw_worker *w, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	rte_be32_t dst;
+	uint32_t i;
+
+	if (likely(ip[0] >> 4 == 4)) {
+		memcpy(&dst, ip + 16, sizeof(dst));
+		i = gw_fib_lookup4(w->view->fib4, dst);
+	} else {
+		i = gw_fib_lookup6(w->view->fib6, ip + 24);
+	}
+	return &w->view->nh[i];
+}
+
+/** Can the packet be forwarded, TTL or hop limit 2 or more? */
+static inline bool
+gw_ttl_ok(const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	return (ip[0] >> 4 == 4 ? ip[8] : ip[7]) > 1;
+}
+
+/** Decrement the TTL, checksum corrected (RFC 1624), or the hop limit. */
+static inline void
+gw_ttl_dec(struct rte_mbuf *m)
+{
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
+	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)p;
+	uint32_t sum;
+
+	if (p[0] >> 4 != 4) {
+		p[7]--;
+		return;
+	}
+	ip->time_to_live--;
+	sum = (uint32_t)ip->hdr_checksum + rte_cpu_to_be_16(0x0100);
+	ip->hdr_checksum = sum + (sum >> 16);
+}
+
+/* What follows stands in forward.c, out of line: the slow path. */
+
+/**
+ * Forward a packet in clear: from its IP header on, from a port (icmp: our
+ * addresses there) or out of a tunnel. TTL, size, route, send; ICMP errors to
+ * the sender.
+ */
+void gw_forward(struct gw_worker *w, struct rte_mbuf *m, const struct gw_addr *icmp4,
+		const struct gw_addr *icmp6);
+
+/** Send an ICMP error about a packet, if the rate allows, and drop it by name. */
+void gw_refuse(struct gw_worker *w, struct rte_mbuf *m, enum gw_icmp_error error, uint32_t arg,
+		enum gw_drop reason, const struct gw_addr *icmp4, const struct gw_addr *icmp6);
+
+/** Send a packet that was made here: by its policy through a tunnel, else by its route. */
+void gw_originate(struct gw_worker *w, struct rte_mbuf *m);
+
+/** What the kernel sends through a port: protected like any other, else sent as it is. */
+void gw_from_kernel(struct gw_worker *w, struct rte_mbuf *m);
+
+/** A fragment of a packet to us: to the reassembling worker; there: put it together and go on. */
+void gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port);
+
+/** A packet too large for the tunnel: fragments, or an ICMP error. @p icmp4, @p icmp6 as above. */
+void gw_too_big(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m,
+		const struct gw_addr *icmp4, const struct gw_addr *icmp6);
+
+/**
+ * Packets that go into no tunnel: by their verdict in clear, or nowhere.
+ *
+ * @param at
+ *   Which of @p pkts, @p flow and @p verdict; @p n of them.
+ */
+void gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *pkts[],
+		const struct gw_flow flow[], const struct gw_verdict verdict[], const uint16_t at[],
+		uint16_t n);
+
+/** Packets for a tunnel without an own SA: to the worker that encrypts for us, never twice. */
+void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
+		bool handed);
+
+/**
+ * A port with fewer queues than workers: queue owner q also feeds workers q +
+ * n_rxq, q + 2 n_rxq, ... Flow by flow, so that order within a flow is kept.
+ *
+ * @return
+ *   How many stay here; @p pkts and @p flow start with them.
+ */
+uint16_t gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[],
+		struct gw_flow flow[], uint16_t n);
+
+/** What another worker gave us, but for ESP. */
+void gw_handed_in(struct gw_worker *w, struct rte_mbuf *m);
+
+/** All that control gave us. Returns how many packets. */
+unsigned int gw_injected(struct gw_worker *w);
+
+/** One segment out of several; false: impossible, dropped. */
+bool gw_make_linear(struct gw_worker *w, struct rte_mbuf *m);
+
+/** Lower the MSS of a TCP SYN to what fits a tunnel. */
+void gw_mss_clamp_to(struct rte_mbuf *m, uint16_t inner_mtu);
+
+/* outbound.c, inbound.c */
+
+/** Clear packets from a port, from their IP header on (l2_len still set). */
+void gw_outbound(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], uint16_t n,
+		bool handed);
+
+/**
+ * Encrypt packets of one tunnel, from their inner IP header on, TTL and size done, and send
+ * them.
+ */
+void gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
+		bool handed);
+
+/** ESP packets from their outer IP header on. */
+void gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed);
+
+#endif /* SEND_H */

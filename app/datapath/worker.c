@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* HOT. The poll loop of one worker. */
+
+#include <rte_ethdev.h>
+
+#include "classify.h"
+#include "idle.h"
+#include "msg.h"
+#include "send.h"
+
+/** Messages are looked for every so many rounds, or when a round found nothing. */
+#define ROUNDS_PER_MSG_POLL 64
+
+/** The packets of one burst, sorted by what is to be done with them. */
+struct sorted {
+	struct rte_mbuf *clear[GW_BURST];
+	struct rte_mbuf *esp[GW_BURST];
+	uint16_t n_clear;
+	uint16_t n_esp;
+};
+
+/** Cut the Ethernet header off. */
+static inline void
+strip(struct rte_mbuf *m)
+{
+	m->data_off += sizeof(struct rte_ether_hdr);
+	m->data_len -= sizeof(struct rte_ether_hdr);
+	m->pkt_len -= sizeof(struct rte_ether_hdr);
+}
+
+static inline void
+sort_one(struct gw_worker *w, uint16_t port, struct rte_mbuf *m, struct sorted *s)
+{
+	const struct gw_view *v = w->view;
+	int class = classify_frame(v->local, &v->port[port], m);
+
+	if (likely(class == GW_CLASS_CLEAR)) {
+		strip(m);
+		s->clear[s->n_clear++] = m;
+	} else if (likely(class == GW_CLASS_ESP)) {
+		strip(m);
+		s->esp[s->n_esp++] = m;
+	} else if (class == GW_CLASS_PUNT) {
+		gw_punt(w, m, GW_PKT_PUNT, port);
+	} else if (class == GW_CLASS_FRAGMENT) {
+		strip(m);
+		gw_fragment_in(w, m, port);
+	} else {
+		gw_drop(w, m, class - GW_CLASS_DROP);
+	}
+}
+
+static inline unsigned int
+poll_port(struct gw_worker *w, uint16_t port)
+{
+	struct rte_mbuf *pkts[GW_BURST];
+	struct sorted s;
+	uint64_t bytes = 0;
+	uint16_t n = rte_eth_rx_burst(w->view->port[port].id, w->id, pkts, GW_BURST);
+
+	if (n == 0)
+		return 0;
+	s.n_clear = s.n_esp = 0;
+	for (uint16_t i = 0; i < n; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
+	w->counters.rx += n;
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		bytes += m->pkt_len;
+		if (unlikely(m->nb_segs != 1) && !gw_make_linear(w, m))
+			continue;
+		sort_one(w, port, m, &s);
+	}
+	w->counters.rx_bytes += bytes;
+	if (s.n_esp > 0)
+		gw_inbound(w, s.esp, s.n_esp, false);
+	if (s.n_clear > 0)
+		gw_outbound(w, port, s.clear, s.n_clear, false);
+	return n;
+}
+
+/** Packets that another worker gave us; runs of ESP go on as a burst. */
+static unsigned int
+poll_handoff(struct gw_worker *w, struct rte_ring *ring)
+{
+	struct rte_mbuf *pkts[GW_BURST];
+	struct rte_mbuf *esp[GW_BURST];
+	unsigned int n = rte_ring_sc_dequeue_burst(ring, (void **)pkts, GW_BURST, NULL);
+	uint16_t n_esp = 0;
+
+	w->counters.handed_in += n;
+	for (unsigned int i = 0; i < n; i++) {
+		if (likely(gw_pkt(pkts[i])->kind == GW_PKT_ESP))
+			esp[n_esp++] = pkts[i];
+		else
+			gw_handed_in(w, pkts[i]);
+	}
+	if (n_esp > 0)
+		gw_inbound(w, esp, n_esp, true);
+	return n;
+}
+
+static unsigned int
+poll_handoffs(struct gw_worker *w)
+{
+	unsigned int n = 0;
+
+	for (uint16_t i = 0; i < w->n_workers; i++)
+		if (w->handoff_in[i] != NULL && !rte_ring_empty(w->handoff_in[i]))
+			n += poll_handoff(w, w->handoff_in[i]);
+	return n;
+}
+
+static inline void
+flush(struct gw_worker *w)
+{
+	for (uint16_t i = 0; i < w->n_workers; i++)
+		if (w->stage[i].n > 0)
+			gw_handoff_flush(w, i);
+	for (uint16_t i = 0; i < w->view->n_ports; i++)
+		if (w->tx[i].n > 0)
+			gw_tx_flush(w, i);
+	/* a port without a queue of ours: its packets were staged for another worker just now */
+	for (uint16_t i = 0; i < w->n_workers; i++)
+		if (unlikely(w->stage[i].n > 0))
+			gw_handoff_flush(w, i);
+	if (unlikely(w->punts.n > 0 || w->punt_kick))
+		gw_punt_flush(w);
+}
+
+unsigned int
+gw_worker_round(struct gw_worker *w)
+{
+	const struct gw_view *v = w->view;
+	unsigned int n = 0;
+
+	if (likely(w->run)) {
+		for (uint16_t i = 0; i < v->n_ports; i++)
+			if (likely(w->id < v->port[i].n_rxq && v->port[i].up))
+				n += poll_port(w, i);
+	}
+	n += poll_handoffs(w);
+	if (unlikely(!rte_ring_empty(w->inject)))
+		n += gw_injected(w);
+	flush(w);
+	w->counters.loops++;
+	w->counters.idle_loops += n == 0;
+	return n;
+}
+
+int
+gw_worker_main(void *arg)
+{
+	struct gw_worker *w = arg;
+	unsigned int empty = 0;
+	unsigned int rounds = 0;
+
+	gw_idle_init(w);
+	while (!w->exit) {
+		if (gw_worker_round(w) > 0) {
+			empty = 0;
+		} else {
+			gw_msg_poll(w);
+			gw_idle(w, empty++);
+		}
+		if (unlikely(++rounds % ROUNDS_PER_MSG_POLL == 0)) {
+			gw_msg_poll(w);
+			gw_housekeeping(w);
+		}
+	}
+	return 0;
+}

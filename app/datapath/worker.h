@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef WORKER_H
+#define WORKER_H
+
+/*
+ * One worker is one lcore that polls queue w->id of every port that has it. All
+ * that it touches for a packet hangs off its struct gw_worker, on its NUMA node,
+ * and no other thread writes it while it runs. Changes come as messages (msg.h).
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_mbuf.h>
+#include <rte_mbuf_dyn.h>
+#include <rte_ring.h>
+
+#include <ipsec_pcpu.h>
+#include <ipsec_pcpu_sad.h>
+
+#include "counters.h"
+#include "icmp.h"
+#include "view.h"
+
+struct gw_reass;
+
+/**
+ * How many mbufs a hand-off ring takes, and the rings from and to control. 256
+ * do for workers with a core each; where two share one, the ring has to last
+ * while the other runs.
+ */
+#define GW_HANDOFF_RING 1024
+#define GW_PUNT_RING 512
+#define GW_INJECT_RING 512
+
+/**
+ * What a packet is on its way between threads; in a dynamic field of the mbuf.
+ * The mbuf starts where the comment says.
+ */
+enum gw_pkt_kind {
+	GW_PKT_ESP, /* hand-off: inbound ESP, from the outer IP header on */
+	GW_PKT_CLEAR, /* hand-off: clear, to treat as received there, from the IP header on */
+	GW_PKT_ENCAP, /* hand-off: to encrypt for tunnel, from the inner IP header on; TTL done */
+	GW_PKT_TX, /* hand-off: to send on port, from the Ethernet header on */
+	GW_PKT_FRAGMENT, /* hand-off: outer fragment, to put together, from the IP header on */
+	GW_PKT_PUNT, /* to control: for the kernel, from the Ethernet header on */
+	GW_PKT_RESOLVE, /* to control: IP packet whose next hop's MAC is not known; then FORWARD */
+	GW_PKT_FRAME, /* from control: sent by the kernel through port, from the Ethernet header on */
+	GW_PKT_FORWARD, /* from control: IP packet that was held; route and send it */
+};
+
+struct gw_pkt {
+	uint8_t kind;
+	uint8_t port; /* index: where it came from, or is to go */
+	uint16_t tunnel;
+};
+
+/** Offset of struct gw_pkt in an mbuf; set once by gw_pkt_init() before workers start. */
+extern int gw_pkt_offset;
+
+/** Register the dynamic field. 0 or -errno. */
+int gw_pkt_init(void);
+
+static inline struct gw_pkt *
+gw_pkt(const struct rte_mbuf *m)
+{
+	return RTE_MBUF_DYNFIELD(m, gw_pkt_offset, struct gw_pkt *);
+}
+
+/** The outbound side of a tunnel, as this worker sees it. */
+struct gw_sa_out {
+	struct ipsec_pcpu_sa *sa; /* own; NULL: none */
+	struct ipsec_pcpu_sa *fallback; /* the tunnel's, on the worker that owns it; else NULL */
+	uint16_t owner; /* where both are NULL: the worker that encrypts for us, or GW_NONE */
+};
+
+struct gw_staged {
+	uint16_t n;
+	struct rte_mbuf *pkts[GW_BURST];
+};
+
+struct gw_worker {
+	/* read only while running, but for message handling */
+	const struct gw_view *view;
+	struct ipsec_pcpu_ctx *ctx;
+	struct ipsec_pcpu_sad *sad; /* inbound, by SPI */
+	struct gw_sa_out *sa_out; /* by tunnel id */
+	uint16_t id; /* 0 to n_workers - 1: the pcpu number of its SAs */
+	uint16_t n_workers;
+	uint16_t reass_worker; /* which worker puts outer fragments together */
+	bool run; /* poll the ports */
+	bool exit;
+	unsigned int lcore;
+	int numa_node;
+	unsigned int idle_sleep_us;
+	struct rte_mempool *pool; /* for packets made here */
+
+	struct rte_ring *inbox; /* struct gw_msg, from control */
+	struct rte_ring *outbox; /* the same, answered */
+	struct rte_ring *inject; /* mbufs from control */
+	struct rte_ring *punt; /* mbufs to control */
+	int punt_fd; /* eventfd that wakes control */
+	bool punt_kick; /* control is still to be woken */
+	uint64_t punt_kicked; /* TSC, when it was last */
+	uint64_t punt_interval; /* TSC cycles between two wake-ups */
+	struct rte_ring *handoff_in[GW_MAX_WORKERS]; /* by worker id; own: NULL */
+	struct rte_ring *handoff_out[GW_MAX_WORKERS];
+
+	struct gw_reass *reass; /* on the reassembling worker; else NULL */
+	struct gw_icmp_limit icmp_limit;
+	struct gw_icmp_limit resolve_limit; /* packets to control for want of a neighbour */
+
+	struct gw_counters counters __rte_cache_aligned;
+
+	/* filled within a round, flushed at its end */
+	struct gw_staged tx[GW_MAX_PORTS] __rte_cache_aligned;
+	struct gw_staged stage[GW_MAX_WORKERS]; /* hand-off */
+	struct gw_staged punts;
+
+	/* the last answer of the policy, for as long as it fits */
+	struct gw_flow last_flow;
+	struct gw_verdict last_verdict;
+	bool last_valid;
+} __rte_cache_aligned;
+
+/** The poll loop, for rte_eal_remote_launch(); returns once GW_MSG_EXIT was handled. */
+int gw_worker_main(void *w);
+
+/** One round of the poll loop: what tests and benches call too. Returns packets found. */
+unsigned int gw_worker_round(struct gw_worker *w);
+
+#endif /* WORKER_H */

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef PORT_H
+#define PORT_H
+
+/* One ethdev: probing, queues, mempool, offloads, MTU, link. Control thread. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <rte_ether.h>
+#include <rte_mempool.h>
+
+#include "../control/config.h"
+
+/**
+ * Our RSS key: for every NIC that takes one. Those with a longer key get its beginning once
+ * more behind it.
+ */
+#define GW_RSS_KEY_LEN 40
+extern const uint8_t gw_rss_key[GW_RSS_KEY_LEN];
+
+/** Stays where it is from gw_port_open() to gw_port_close(): ethdev callbacks point to it. */
+struct gw_port {
+	char name[GW_NAME_LEN];
+	uint16_t id; /* ethdev's */
+	uint16_t n_rxq; /* at most one per worker */
+	uint16_t n_txq;
+	uint16_t mtu;
+	int numa_node; /* SOCKET_ID_ANY where the device has none */
+	struct rte_ether_addr mac;
+	struct rte_mempool *pool; /* of its receive queues */
+	char driver[32];
+	bool started;
+	bool gone; /* RTE_ETH_EVENT_INTR_RMV came; set by the interrupt thread: gw_port_gone() */
+	bool link_event; /* RTE_ETH_EVENT_INTR_LSC came; likewise: gw_port_link_event() */
+	bool is_ena;
+	bool probed; /* id is valid */
+	bool hotplugged; /* we probed it, so we remove it */
+	bool promisc;
+	uint64_t rx_offloads; /* as configured */
+	uint64_t tx_offloads;
+	char note[160]; /* what the user should know: "2 queues for 4 workers: ..." ; "" if nothing */
+};
+
+static inline bool
+gw_port_gone(const struct gw_port *port)
+{
+	return __atomic_load_n(&port->gone, __ATOMIC_RELAXED);
+}
+
+/** Did the link change since the last call? */
+static inline bool
+gw_port_link_event(struct gw_port *port)
+{
+	return __atomic_exchange_n(&port->link_event, false, __ATOMIC_RELAXED);
+}
+
+/** What rte_eth_stats_get() and the link say, as text-ready values. */
+struct gw_port_info {
+	bool link_up;
+	uint32_t speed_mbps; /* 0: unknown */
+	uint64_t rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf;
+	uint64_t tx_packets, tx_bytes, tx_errors;
+};
+
+/**
+ * Data room of an mbuf (headroom included) for frames of @p mtu in one segment
+ * through encapsulation.
+ */
+uint16_t gw_port_data_room(uint16_t mtu);
+
+/**
+ * Find or probe the device: id, driver, NUMA node and MAC are known then, so
+ * that the pool can be made on the port's node. gw_port_open() does it where it
+ * has not been done. After a failure there is nothing to close.
+ */
+int gw_port_probe(struct gw_port *port, const struct gw_config_port *cfg, struct gw_error *err);
+
+/**
+ * Find or probe the device, configure it with as many queue pairs as workers
+ * (or as it has), set MTU; not started.
+ *
+ * @param port
+ *   Zeroed, or probed with the same @p cfg.
+ * @param pool
+ *   For its receive queues. All that is ever sent must come from it, uncloned
+ *   (reference count 1): the NIC is told to free mbufs in bulk where it can.
+ * @return
+ *   0, or a negative errno value and @p err set: what to do about it. Nothing
+ *   to close then.
+ */
+int gw_port_open(struct gw_port *port, const struct gw_config_port *cfg, unsigned int n_workers,
+		struct rte_mempool *pool, struct gw_error *err);
+
+/** Start receiving and sending. */
+int gw_port_start(struct gw_port *port, struct gw_error *err);
+void gw_port_stop(struct gw_port *port);
+/** Stop, close, and remove what we probed. */
+void gw_port_close(struct gw_port *port);
+
+int gw_port_set_promisc(struct gw_port *port, bool on, struct gw_error *err);
+void gw_port_info(const struct gw_port *port, struct gw_port_info *info);
+
+/**
+ * Make the mempool for all ports of a NUMA node: sized for all descriptors,
+ * rings and caches.
+ *
+ * @param n
+ *   mbufs; what it takes is gw_port_pool_need().
+ */
+struct rte_mempool *gw_port_pool_create(const char *name, unsigned int n, uint16_t max_mtu,
+		int socket, struct gw_error *err);
+
+/**
+ * mbufs needed for these ports and workers: rx and tx descriptors, hand-off, punt and
+ * control rings, caches, bursts.
+ */
+unsigned int gw_port_pool_need(const struct gw_config *cfg, unsigned int n_workers);
+
+#endif /* PORT_H */
