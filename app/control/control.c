@@ -16,6 +16,7 @@
 #include <rte_lcore.h>
 #include <rte_malloc.h>
 
+#include "../host/numa.h"
 #include "../log.h"
 #include "control_priv.h"
 
@@ -55,9 +56,15 @@ check_ports(struct gw *gw)
 	bool changed = false;
 
 	for (unsigned int i = 0; i < gw->n_ports; i++) {
-		if (gw->port[i].gone && gw->view->port[i].up) {
-			GW_LOG(ERR, "port %s is gone; the others go on", gw->port[i].name);
+		struct gw_port *p = &gw->port[i];
+		struct gw_port_info info;
+
+		if (gw_port_gone(p) && gw->view->port[i].up) {
+			GW_LOG(ERR, "port %s is gone; the others go on", p->name);
 			changed = true;
+		} else if (gw_port_link_event(p)) {
+			gw_port_info(p, &info);
+			GW_LOG(NOTICE, "port %s: link %s", p->name, info.link_up ? "up" : "down");
 		}
 	}
 	if (changed && gw_view_update(gw, &err) < 0)
@@ -70,6 +77,7 @@ on_stats(void *arg, uint32_t events)
 	struct gw *gw = arg;
 
 	gw_stats_tick(gw);
+	gw_sa_ends_tick(gw);
 	check_ports(gw);
 	if (++gw->ticks % NEIGHBOUR_TICKS == 0)
 		gw_neighbours_confirm(gw);
@@ -147,29 +155,67 @@ count_workers(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
+/** The node of all ports; SOCKET_ID_ANY where they differ or have none. */
 static int
-open_ports(struct gw *gw, struct gw_error *err)
+probe_ports(struct gw *gw, int *node, struct gw_error *err)
 {
-	unsigned int n = gw->cfg.mbufs != 0 ? gw->cfg.mbufs
-					    : gw_port_pool_need(&gw->cfg, gw->n_workers);
-	uint16_t max_mtu = 0;
-
-	for (unsigned int i = 0; i < gw->cfg.n_ports; i++)
-		max_mtu = RTE_MAX(max_mtu, gw->cfg.ports[i].mtu);
-	gw->pool = gw_port_pool_create("gw_pool", n, max_mtu, SOCKET_ID_ANY, err);
-	if (gw->pool == NULL)
-		return -ENOMEM;
 	for (unsigned int i = 0; i < gw->cfg.n_ports; i++) {
-		int rc = gw_port_open(
-				&gw->port[i], &gw->cfg.ports[i], gw->n_workers, gw->pool, err);
+		int rc = gw_port_probe(&gw->port[i], &gw->cfg.ports[i], err);
 
 		if (rc < 0)
 			return rc;
 		gw->n_ports = i + 1;
+		if (i == 0)
+			*node = gw->port[i].numa_node;
+		else if (*node != gw->port[i].numa_node)
+			*node = SOCKET_ID_ANY;
+	}
+	return 0;
+}
+
+static uint16_t
+largest_mtu(const struct gw_config *cfg)
+{
+	uint16_t mtu = 0;
+
+	for (unsigned int i = 0; i < cfg->n_ports; i++)
+		mtu = RTE_MAX(mtu, cfg->ports[i].mtu);
+	return mtu;
+}
+
+static int
+open_ports(struct gw *gw, struct gw_error *err)
+{
+	unsigned int n = gw->cfg.mbufs;
+	int node = SOCKET_ID_ANY;
+	int rc = probe_ports(gw, &node, err);
+
+	if (rc < 0)
+		return rc;
+	if (n == 0)
+		n = gw_port_pool_need(&gw->cfg, gw->n_workers);
+	gw->pool = gw_port_pool_create("gw_pool", n, largest_mtu(&gw->cfg), node, err);
+	if (gw->pool == NULL)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < gw->n_ports; i++) {
+		rc = gw_port_open(&gw->port[i], &gw->cfg.ports[i], gw->n_workers, gw->pool, err);
+		if (rc < 0)
+			return rc;
 		if (gw->port[i].note[0] != 0)
 			GW_LOG(NOTICE, "port %s: %s", gw->port[i].name, gw->port[i].note);
 	}
 	return 0;
+}
+
+/** Warn where packets would cross between NUMA nodes. */
+static void
+check_numa(const struct gw *gw)
+{
+	unsigned int lcores[GW_MAX_WORKERS];
+
+	for (unsigned int i = 0; i < gw->n_workers; i++)
+		lcores[i] = gw->worker[i].w->lcore;
+	gw_numa_check(gw->port, gw->n_ports, lcores, gw->n_workers);
 }
 
 static int
@@ -280,6 +326,8 @@ bring_up(struct gw *gw, struct gw_error *err)
 		rc = start_timers(gw, err);
 	if (rc == 0)
 		rc = gw_set_forwarding(gw, true, err);
+	if (rc == 0)
+		check_numa(gw);
 	return rc;
 }
 

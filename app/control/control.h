@@ -30,6 +30,7 @@ struct gw_sa {
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN];
 	uint64_t reserved; /* end of the reservation; outbound */
+	uint32_t said; /* which of its ends were logged already; bits */
 	struct ipsec_pcpu_sa_stats last; /* at the last tick, for rates */
 	struct ipsec_pcpu_sa_stats base; /* at the last "clear stats" */
 	double pps;
@@ -95,6 +96,7 @@ struct gw {
 	uint64_t punt_failed; /* frames the kernel's TAP did not take */
 	uint64_t tick_ns; /* of the last tick */
 	uint64_t ticks;
+	unsigned int confirm_next; /* which neighbour is asked about next */
 	uint64_t reserve_noted; /* when the state file was written last */
 	uint64_t reserve_failed; /* attempts to write it since the last that went well */
 };

@@ -38,10 +38,21 @@ int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
 /** Make all tunnels and SAs of the configuration and install them. */
 int gw_tunnels_make(struct gw *gw, struct gw_error *err);
 void gw_tunnels_free(struct gw *gw);
-/** Write down how far all keys have come: before the SAs go. */
+/* sequence.c */
+
+/**
+ * Let an SA that is being made start behind what earlier runs may have used,
+ * and reserve ahead, in memory: gw_reserve_commit() is still to come.
+ */
+int gw_sa_reserve(struct gw *gw, struct gw_sa *sa);
+/** Note how far an SA has come, before it goes. In memory. */
+void gw_sa_release(struct gw *gw, struct gw_sa *sa);
+/** The same for all SAs, and write it. */
 void gw_tunnels_release(struct gw *gw);
-/** Renew reservations that run short; now and then note how far inbound keys have come. */
+/** Renew reservations that run short; now and then note how far inbound SAs have come. */
 void gw_reservations_tick(struct gw *gw);
+/** Say once of each SA when it nears its end, or has reached it. */
+void gw_sa_ends_tick(struct gw *gw);
 
 /* view.c */
 
@@ -60,7 +71,7 @@ void gw_kernel_close(struct gw *gw);
 void gw_punts_drain(struct gw *gw);
 /** Let go what waited for a neighbour that is known now, or for too long. */
 void gw_held_release(struct gw *gw, bool all);
-/** Ask the kernel to confirm the neighbours that tunnels use. */
+/** Ask the kernel to confirm neighbours that grew stale. */
 void gw_neighbours_confirm(struct gw *gw);
 
 /* stats.c */

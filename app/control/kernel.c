@@ -28,6 +28,9 @@
 /** The kernel asks three times, a second apart. */
 #define HELD_NS UINT64_C(3500000000)
 
+/** Stale neighbours asked about in one go. */
+#define CONFIRM_AT_ONCE 128
+
 struct gw_held {
 	unsigned int n;
 	struct held_entry {
@@ -53,24 +56,32 @@ inject(struct gw *gw, struct rte_mbuf *m, enum gw_pkt_kind kind, uint8_t port)
 }
 
 static void
+tap_is_gone(struct gw *gw, struct gw_tap *tap)
+{
+	GW_LOG(ERR,
+			"port %s: its TAP is gone; the gateway is not reachable there, "
+			"transit goes on",
+			tap->name);
+	gw_loop_del(gw->loop, tap->fd);
+}
+
+static void
 tap_readable(void *arg, uint32_t events)
 {
 	struct gw_tap *tap = arg;
 	struct gw *gw = tap->user;
-	struct rte_mbuf *m;
 
 	for (unsigned int i = 0; i < BATCH; i++) {
-		m = gw_tap_read(tap, gw->pool);
-		if (m == NULL)
-			break;
-		inject(gw, m, GW_PKT_FRAME, tap - gw->tap);
-	}
-	if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-		GW_LOG(ERR,
-				"port %s: its TAP is gone; the gateway is not reachable there, "
-				"transit goes on",
-				tap->name);
-		gw_loop_del(gw->loop, tap->fd);
+		struct rte_mbuf *m = gw_tap_read(tap, gw->pool);
+
+		if (m != NULL) {
+			inject(gw, m, GW_PKT_FRAME, tap - gw->tap);
+		} else if (errno == EAGAIN) {
+			return;
+		} else if (errno != ENOMEM && errno != EMSGSIZE) {
+			tap_is_gone(gw, tap);
+			return;
+		}
 	}
 }
 
@@ -231,33 +242,27 @@ nl_readable(void *arg, uint32_t events)
 	}
 }
 
-/** The neighbour of a tunnel's next hop; NULL where there is none to confirm. */
-static const struct gw_nl_neigh *
-stale_neighbour(struct gw *gw, const struct gw_nexthop *nh)
-{
-	const struct gw_nl_neigh *n;
-
-	if (nh->kind != GW_NH_ETHER)
-		return NULL;
-	n = gw_nl_neigh_find(gw->nl, gw->tap[nh->port].ifindex, &nh->via);
-	return n != NULL && (n->state & NUD_STALE) != 0 ? n : NULL;
-}
-
+/**
+ * Traffic that we forward does not tell the kernel that a neighbour is alive,
+ * so all of them grow stale. Ask about some at a time: one that is gone, or has
+ * another MAC now, is noticed.
+ */
 void
 gw_neighbours_confirm(struct gw *gw)
 {
-	uint32_t last = 0;
+	unsigned int n;
+	const struct gw_nl_neigh *neigh = gw_nl_neighs(gw->nl, &n);
+	unsigned int asked = 0;
 
-	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
-		uint32_t nh = gw->view->tunnel[t].nh;
-		const struct gw_nl_neigh *n;
+	for (unsigned int i = 0; i < n && asked < CONFIRM_AT_ONCE; i++) {
+		/* where the last call ended */
+		const struct gw_nl_neigh *one = &neigh[(gw->confirm_next + i) % n];
 
-		if (nh == last)
-			continue; /* most tunnels share one router */
-		last = nh;
-		n = stale_neighbour(gw, &gw->view->nh[nh]);
-		if (n != NULL)
-			gw_nl_neigh_use(gw->nl, n->ifindex, &n->addr);
+		if ((one->state & NUD_STALE) == 0)
+			continue;
+		gw_nl_neigh_use(gw->nl, one->ifindex, &one->addr);
+		if (++asked == CONFIRM_AT_ONCE)
+			gw->confirm_next = (gw->confirm_next + i + 1) % n;
 	}
 }
 

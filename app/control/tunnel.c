@@ -14,10 +14,6 @@
 #include "../log.h"
 #include "control_priv.h"
 
-/** Inbound numbers are written down when they have grown by this much since, or after this time. */
-#define NOTE_IN_PACKETS (UINT64_C(1) << 20)
-#define NOTE_IN_NS UINT64_C(10000000000)
-
 struct gw_tunnel *
 gw_tunnel_find(struct gw *gw, const char *name)
 {
@@ -208,181 +204,6 @@ remove_inbound(struct gw *gw, struct gw_sa *sa)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-/* Sequence numbers that survive a restart */
-
-/** How much to reserve: seconds of traffic, but little at the start of a run (see reserve.h). */
-static uint64_t
-chunk(const struct gw_sa *sa, bool first)
-{
-	uint64_t four_seconds = sa->pps * 4;
-
-	if (!sa->prm.esn)
-		return RTE_MAX(GW_RESERVE_32, four_seconds);
-	return first ? GW_RESERVE_FIRST : GW_RESERVE_ESN;
-}
-
-static int
-reserve(struct gw *gw, struct gw_sa *sa, uint64_t seq, bool out)
-{
-	struct gw_reserve_key key = {.seq = seq, .out = out, .esn = sa->prm.esn};
-
-	memcpy(key.id, sa->reserve_id, sizeof(key.id));
-	return gw_reserve_set(gw->reserve, &key);
-}
-
-/**
- * Start behind what earlier runs may have used, and reserve ahead; gw_reserve_commit() is
- * still to come.
- */
-static int
-reserve_start(struct gw *gw, struct gw_sa *sa)
-{
-	uint64_t max = sa->prm.esn ? UINT64_MAX : UINT32_MAX;
-	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
-	uint64_t known;
-	uint64_t ahead;
-
-	if (gw->reserve == NULL)
-		return 0;
-	gw_reserve_id(gw->ctx, &sa->prm, sa->reserve_id);
-	known = gw_reserve_get(gw->reserve, sa->reserve_id, out);
-	sa->prm.seq = RTE_MAX(sa->prm.seq, known);
-	sa->prm.seq = RTE_MIN(sa->prm.seq, max);
-	if (!out)
-		return 0;
-	ahead = chunk(sa, true);
-	sa->reserved = sa->prm.seq + RTE_MIN(ahead, max - sa->prm.seq);
-	sa->prm.seq_limit = sa->reserved;
-	return reserve(gw, sa, sa->reserved, true);
-}
-
-static uint64_t
-seq_of(const struct gw_sa *sa)
-{
-	struct ipsec_pcpu_sa_stats st;
-
-	ipsec_pcpu_sa_stats(sa->sa, &st);
-	return st.seq;
-}
-
-/** Does the reservation of an outbound SA run short? Then a longer one, in memory. */
-static bool
-extend(struct gw *gw, struct gw_sa *sa)
-{
-	uint64_t max = sa->prm.esn ? UINT64_MAX : UINT32_MAX;
-	uint64_t seq = seq_of(sa);
-	uint64_t want = chunk(sa, false);
-	uint64_t left = sa->reserved - seq;
-
-	if (sa->prm.dir != IPSEC_PCPU_OUT || sa->reserved == max || left >= chunk(sa, true) / 2)
-		return false;
-	want = seq + RTE_MIN(want, max - seq);
-	return want > sa->reserved && reserve(gw, sa, want, true) == 0;
-}
-
-/** What extend() wrote is on the disk now: let the worker have it. */
-static void
-grant(struct gw *gw, struct gw_sa *sa)
-{
-	uint64_t end = gw_reserve_get(gw->reserve, sa->reserve_id, true);
-	struct gw_msg m = {.type = GW_MSG_SEQ_LIMIT, .sa = sa->sa, .seq_limit = end};
-
-	if (sa->prm.dir != IPSEC_PCPU_OUT || end <= sa->reserved)
-		return;
-	if (sa->worker == GW_NONE)
-		ipsec_pcpu_sa_set_seq_limit(sa->sa, end);
-	else if (gw_tell(gw, sa->worker, &m) != 0)
-		return;
-	sa->reserved = end;
-}
-
-typedef bool sa_visit(struct gw *gw, struct gw_sa *sa);
-
-/** How many said true. */
-static unsigned int
-for_each_sa(struct gw *gw, sa_visit *visit)
-{
-	unsigned int n = 0;
-
-	for (unsigned int t = 0; t < gw->n_tunnels; t++)
-		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			n += visit(gw, gw->tunnel[t].sas[i]);
-	return n;
-}
-
-static bool
-visit_grant(struct gw *gw, struct gw_sa *sa)
-{
-	grant(gw, sa);
-	return true;
-}
-
-static bool
-visit_note_in(struct gw *gw, struct gw_sa *sa)
-{
-	uint64_t seq = seq_of(sa);
-
-	if (sa->prm.dir != IPSEC_PCPU_IN ||
-			seq == gw_reserve_get(gw->reserve, sa->reserve_id, false))
-		return false;
-	return reserve(gw, sa, seq, false) == 0;
-}
-
-static bool
-visit_in_far(struct gw *gw, struct gw_sa *sa)
-{
-	return sa->prm.dir == IPSEC_PCPU_IN &&
-			seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, false) >=
-			NOTE_IN_PACKETS;
-}
-
-void
-gw_reservations_tick(struct gw *gw)
-{
-	uint64_t now = gw_now_ns();
-	struct gw_error err;
-	unsigned int n;
-
-	if (gw->reserve == NULL)
-		return;
-	n = for_each_sa(gw, extend);
-	if (n == 0 && now - gw->reserve_noted < NOTE_IN_NS && for_each_sa(gw, visit_in_far) == 0)
-		return;
-	n += for_each_sa(gw, visit_note_in);
-	gw->reserve_noted = now;
-	if (n == 0)
-		return;
-	if (gw_reserve_commit(gw->reserve, &err) < 0) {
-		if (gw->reserve_failed++ % 100 == 0)
-			GW_LOG(ERR, "%s: SAs stop at the end of their reservation", err.text);
-		return;
-	}
-	gw->reserve_failed = 0;
-	for_each_sa(gw, visit_grant);
-}
-
-static bool
-visit_release(struct gw *gw, struct gw_sa *sa)
-{
-	if (sa->prm.dir == IPSEC_PCPU_OUT)
-		gw_reserve_release(gw->reserve, sa->reserve_id, seq_of(sa));
-	else
-		reserve(gw, sa, seq_of(sa), false);
-	return true;
-}
-
-void
-gw_tunnels_release(struct gw *gw)
-{
-	struct gw_error err;
-
-	if (gw->reserve == NULL)
-		return;
-	for_each_sa(gw, visit_release);
-	if (gw_reserve_commit(gw->reserve, &err) < 0)
-		GW_LOG(ERR, "%s: the next start goes on behind the last reservation", err.text);
-}
-
 /* Making and freeing */
 
 static void
@@ -412,10 +233,11 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 	sa->worker = GW_NONE;
 	sa->created = gw_now_ns();
 	sa->number = gw->sa_number++;
+	gw_reserve_id(gw->ctx, prm, sa->reserve_id);
 	sa->sa = rte_zmalloc("gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE);
 	if (sa->sa == NULL)
 		goto fail;
-	rc = reserve_start(gw, sa);
+	rc = gw_sa_reserve(gw, sa);
 	if (rc == 0)
 		rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
 	if (rc < 0)
@@ -555,12 +377,70 @@ gw_tunnel_set_up(struct gw *gw, const char *name, bool up, struct gw_error *err)
 	return rc;
 }
 
+/** Does a running SA rule a new one out? Keys are known by their hash only. */
+static const char *
+clash(const struct gw_tunnel *t, const struct gw_tunnel *other, const struct gw_sa *sa,
+		const struct ipsec_pcpu_sa_params *prm, const uint8_t *id)
+{
+	bool same_peer = gw_addr_equal(&t->cfg->remote, &other->cfg->remote);
+
+	if (memcmp(sa->reserve_id, id, GW_RESERVE_ID_LEN) == 0)
+		return "has the same key: two SAs with one key repeat IVs";
+	if (sa->prm.dir != prm->dir || sa->prm.spi != prm->spi)
+		return NULL;
+	if (prm->dir == IPSEC_PCPU_IN)
+		return "has the same inbound SPI";
+	return same_peer ? "has the same SPI towards the same peer" : NULL;
+}
+
+/** What gw_config_check_sa() cannot know: SAs that came later, and keys wiped since. */
+static int
+check_running(struct gw *gw, const struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm,
+		struct gw_error *err)
+{
+	uint8_t id[GW_RESERVE_ID_LEN];
+
+	gw_reserve_id(gw->ctx, prm, id);
+	for (unsigned int k = 0; k < gw->n_tunnels; k++) {
+		const struct gw_tunnel *other = &gw->tunnel[k];
+
+		for (unsigned int i = 0; i < other->n_sas; i++) {
+			const char *why = clash(t, other, other->sas[i], prm, id);
+
+			if (why == NULL)
+				continue;
+			gw_error_set(err, NULL, 0, "tunnel \"%s\": SA 0x%08x of tunnel \"%s\" %s",
+					t->cfg->name, other->sas[i]->prm.spi, other->cfg->name,
+					why);
+			return -EEXIST;
+		}
+	}
+	return 0;
+}
+
+/** An SA that is gone is no part of the configuration any more: its SPI may be used again. */
+static void
+forget_config(struct gw *gw, const struct gw_tunnel *t, const struct gw_sa *sa)
+{
+	struct gw_config_tunnel *cfg = &gw->cfg.tunnels[t->id];
+
+	for (unsigned int i = 0; i < cfg->n_sas; i++) {
+		if (cfg->sas[i].prm.dir != sa->prm.dir || cfg->sas[i].prm.spi != sa->prm.spi)
+			continue;
+		cfg->n_sas--;
+		memmove(&cfg->sas[i], &cfg->sas[i + 1], (cfg->n_sas - i) * sizeof(cfg->sas[0]));
+		return;
+	}
+}
+
 int
 gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, struct gw_error *err)
 {
 	struct gw_sa *sa;
 	int rc = gw_config_check_sa(&gw->cfg, t->cfg, csa, err);
 
+	if (rc == 0)
+		rc = check_running(gw, t, &csa->prm, err);
 	if (rc < 0)
 		return rc;
 	sa = make_sa(gw, t, &csa->prm, err);
@@ -619,8 +499,8 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 		gw_error_set(err, NULL, 0, "SA 0x%08x: a worker does not answer", spi);
 		return rc;
 	}
-	if (gw->reserve != NULL)
-		visit_release(gw, sa);
+	gw_sa_release(gw, sa);
+	forget_config(gw, t, sa);
 	free_sa(sa);
 	return gw_view_update(gw, err);
 }

@@ -8,7 +8,11 @@
  * (libnl-route-3): `ip`, FRR, keepalived and strongSwan change them, we follow.
  * Routes: unicast of the main table, through one of the watched interfaces, or
  * blackhole, unreachable, prohibit. Of a multipath route the first hop that is
- * ours. Control thread.
+ * ours. Not mirrored are routes for multicast and fe80::/10, those by TOS or by
+ * source, and hops that want another header (MPLS, seg6). Addresses are all of
+ * the watched interfaces, also link-local ones; the kernel reports an IPv6
+ * address a moment after it was added, and one with duplicate detection (the
+ * link-local one) a second or two later. Control thread.
  */
 
 #include <stdbool.h>

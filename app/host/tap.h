@@ -41,8 +41,10 @@ void gw_tap_close(struct gw_tap *tap);
 int gw_tap_write(struct gw_tap *tap, const struct rte_mbuf *m);
 
 /**
- * Read one frame into a new mbuf of @p pool; NULL: nothing there (or no mbuf: the frame is
- * read and lost, counted by errno ENOMEM).
+ * Read one frame into a new mbuf of @p pool. NULL, and errno: EAGAIN nothing
+ * there; ENOMEM no mbuf: the frame is read and lost; EMSGSIZE it was cut: lost;
+ * any other: the interface is gone (EBADFD where somebody removed it), so take
+ * the fd out of epoll, or it is reported for ever.
  */
 struct rte_mbuf *gw_tap_read(struct gw_tap *tap, struct rte_mempool *pool);
 
