@@ -145,8 +145,10 @@ run(int argc, char **argv, const struct gw_options *opt)
 	if (gw_console_open(&gw, gw.cfg.console_socket, opt->interactive, &con, &err) < 0) {
 		status = fail(&err);
 	} else {
-		GW_LOG(NOTICE, "up: %u workers, %u ports, %u tunnels", gw.n_workers, gw.n_ports,
-				gw.n_tunnels);
+		/* scripts wait for this line: the console answers now */
+		if (!opt->interactive)
+			GW_LOG(NOTICE, "up: %u workers, %u ports, %u tunnels", gw.n_workers,
+					gw.n_ports, gw.n_tunnels);
 		gw_run(&gw);
 	}
 	gw_console_close(con);

@@ -28,6 +28,7 @@ enum {
 	OPT_COUNTERS_DOC,
 };
 
+/* clang-format off */
 static const struct option long_options[] = {
 	{"config", required_argument, NULL, 'c'},
 	{"interactive", no_argument, NULL, 'i'},
@@ -54,6 +55,7 @@ static const struct option long_options[] = {
 	{"version", no_argument, NULL, 'V'},
 	{NULL},
 };
+/* clang-format on */
 
 static const char help[] =
 		"usage: dpdk-pcpu-gw [EAL options] -- -c FILE [-i] [--check]\n"
@@ -95,9 +97,9 @@ static const char help[] =
 		"  -h, --help            this text\n"
 		"  -V, --version\n"
 		"\n"
-		"EAL options (cores, memory, devices) come before \"--\"; without \"--\" all options are\n"
+		"EAL options (cores, memory, devices) come before \"--\"; without \"--\" all are\n"
 		"the gateway's. Example:\n"
-		"  dpdk-pcpu-gw -l 0-4 -a 0000:00:06.0 -a 0000:00:07.0 -- -c /etc/dpdk-pcpu-gw/gw.conf\n";
+		"  dpdk-pcpu-gw -l 0-4 -a 0000:00:06.0 -a 0000:00:07.0 -- -c gw.conf\n";
 
 void
 gw_options_help(FILE *out)
@@ -132,7 +134,8 @@ parse_number(const char *what, const char *text, unsigned long max, unsigned int
 static int
 parse_name(const char *text, char *name, struct gw_error *err)
 {
-	size_t n = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
+	size_t n = strspn(
+			text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-");
 
 	if (n == 0 || n >= GW_NAME_LEN || text[n] != '\0' || *text == '-' || *text == '.')
 		return refuse(err, "--name", text, "1 to 15 letters, digits, \"_\", \".\", \"-\"");
@@ -232,7 +235,8 @@ static int
 set_mode(struct gw_options *opt, enum gw_mode mode, struct gw_error *err)
 {
 	if (opt->mode != GW_MODE_RUN && opt->mode != mode && mode != GW_MODE_HELP) {
-		gw_error_set(err, NULL, 0, "two of --check, --attach, --make-tunnel and the like: "
+		gw_error_set(err, NULL, 0,
+				"two of --check, --attach, --make-tunnel and the like: "
 				"only one thing at a time");
 		return -EINVAL;
 	}
@@ -265,11 +269,15 @@ bad_option(int c, char **argv, struct gw_error *err)
 	if (c == ':')
 		gw_error_set(err, NULL, 0, "option %.80s wants a value", argv[optind - 1]);
 	else if (optopt != 0 && optopt < 256)
-		gw_error_set(err, NULL, 0, "unknown option -%c; EAL options come before \"--\"; "
-				"--help lists ours", optopt);
+		gw_error_set(err, NULL, 0,
+				"unknown option -%c; EAL options come before \"--\"; "
+				"--help lists ours",
+				optopt);
 	else
-		gw_error_set(err, NULL, 0, "unknown option %.80s; EAL options come before \"--\"; "
-				"--help lists ours", argv[optind - 1]);
+		gw_error_set(err, NULL, 0,
+				"unknown option %.80s; EAL options come before \"--\"; "
+				"--help lists ours",
+				argv[optind - 1]);
 	return -EINVAL;
 }
 
@@ -306,13 +314,13 @@ make_tunnel_problem(const struct gw_make_tunnel *mt)
 	if (mt->name[0] == '\0')
 		return "--make-tunnel wants --name";
 	if (mt->a.family == 0 || mt->b.family == 0)
-		return "--make-tunnel wants --local and --remote, the outer addresses of the two ends";
+		return "--make-tunnel wants --local and --remote, the ends' outer addresses";
 	if (mt->a.family != mt->b.family)
 		return "--local and --remote are not of the same family";
 	if (gw_addr_equal(&mt->a, &mt->b))
 		return "--local and --remote are the same address";
 	if (mt->a_net.addr.family == 0 || mt->b_net.addr.family == 0)
-		return "--make-tunnel wants --local-net and --remote-net, what is behind the two ends";
+		return "--make-tunnel wants --local-net and --remote-net, what is behind them";
 	if (mt->a_net.addr.family != mt->b_net.addr.family)
 		return "--local-net and --remote-net are not of the same family";
 	if (mt->replay_window % 64 != 0)
@@ -372,7 +380,8 @@ gw_options_parse(int argc, char **argv, struct gw_options *opt, struct gw_error 
 	while (rc == 0 && (c = getopt_long(argc, argv, ":c:ie:hV", long_options, NULL)) != -1)
 		rc = parse_option(c, argv, opt, err);
 	if (rc == 0 && optind < argc)
-		rc = refuse(err, "argument", argv[optind], "not expected here; --help shows all options");
+		rc = refuse(err, "argument", argv[optind],
+				"not expected here; --help shows all options");
 	if (rc == 0)
 		rc = check(opt, err);
 	if (rc != 0)

@@ -29,8 +29,9 @@ struct gw_options {
 	enum gw_mode mode;
 	const char *config_file; /* -c, --config FILE */
 	bool interactive; /* -i: console on the terminal */
-	const char *socket; /* --socket PATH: of the gateway to attach to; NULL: GW_DEFAULT_SOCKET */
-	const char *const *commands; /* --attach -e 'show workers' -e ...; NULL-terminated, or NULL */
+	const char *socket; /* --socket PATH: of the gateway; NULL: GW_DEFAULT_SOCKET */
+	const char *const
+			*commands; /* --attach -e 'show workers' -e ...; NULL-terminated, or NULL */
 	struct gw_make_tunnel make_tunnel;
 	const char *out_dir; /* --make-tunnel --out-dir DIR; NULL: standard output */
 	int eal_argc; /* of main()'s arguments, those for EAL, argv[0] included */

@@ -147,11 +147,12 @@ parse_list(struct cfg_parse *p, const struct cfg_key *k, const config_setting_t 
 static int
 parse_sub(struct cfg_parse *p, const struct cfg_key *k, const config_setting_t *s, void *elem)
 {
-	/* "[ ]" and "( )" are both an empty list */
-	bool ok = k->type == CFG_GROUP ? config_setting_is_group(s)
-				       : config_setting_is_list(s) || (config_setting_is_array(s) &&
-						       config_setting_length(s) == 0);
+	bool ok = config_setting_is_list(s);
 
+	if (config_setting_is_array(s) && config_setting_length(s) == 0)
+		ok = true; /* "[ ]" is an empty list as well as "( )" */
+	if (k->type == CFG_GROUP)
+		ok = config_setting_is_group(s);
 	if (!ok)
 		return cfg_fail(p, s, "%s wants %s", k->name, cfg_type_name[k->type]);
 	if (k->type == CFG_LIST)
@@ -201,7 +202,8 @@ parse_keys(struct cfg_parse *p, enum cfg_section section, const config_setting_t
 
 	for (unsigned int i = 0; i < cfg_n_keys && rc == 0; i++) {
 		k = &cfg_keys[i];
-		if (k->section != section || (k->type == CFG_LIST || k->type == CFG_GROUP) != inside)
+		if (k->section != section ||
+				(k->type == CFG_LIST || k->type == CFG_GROUP) != inside)
 			continue;
 		sub = config_setting_get_member(s, k->name);
 		if (sub == NULL)

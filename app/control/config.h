@@ -81,7 +81,7 @@ struct gw_config_tunnel {
 	unsigned int line;
 };
 
-/** Policies are looked at in the order: those of the file's "policies", then the tunnels' selectors in file order. */
+/** Looked at in this order: the file's "policies", then the tunnels' selectors, as in the file. */
 struct gw_config_policy {
 	struct gw_selector sel;
 	enum gw_action action;
@@ -123,7 +123,7 @@ struct gw_error {
 	char text[512];
 };
 
-/** Write a sentence into @p err, with "file:line: " before it where line > 0 and file is not NULL. */
+/** Write a sentence into @p err, after "file:line: " if line > 0 and file is not NULL. */
 void gw_error_set(struct gw_error *err, const char *file, unsigned int line, const char *fmt, ...)
 		__attribute__((format(printf, 4, 5)));
 
@@ -140,7 +140,8 @@ void gw_error_set(struct gw_error *err, const char *file, unsigned int line, con
 int gw_config_load(const char *path, struct gw_config *cfg, struct gw_error *err);
 
 /** The same from text, for tests and fuzzing; @p name stands for the file in messages. */
-int gw_config_parse(const char *text, const char *name, struct gw_config *cfg, struct gw_error *err);
+int gw_config_parse(
+		const char *text, const char *name, struct gw_config *cfg, struct gw_error *err);
 
 /**
  * Check what a struct says as a whole (names unique, SPIs unique, no key used
@@ -170,7 +171,7 @@ struct gw_make_tunnel {
 	char name[GW_NAME_LEN];
 	struct gw_addr a, b; /* outer addresses of the two ends */
 	struct gw_prefix a_net, b_net; /* what is behind them */
-	unsigned int pairs; /* per-CPU pairs, to GW_MAX_MAKE_PAIRS; one fallback pair comes on top */
+	unsigned int pairs; /* per-CPU, to GW_MAX_MAKE_PAIRS; one fallback pair comes on top */
 	const struct ipsec_pcpu_algo *algo;
 	bool esn;
 	bool encap;
@@ -182,14 +183,14 @@ struct gw_make_tunnel {
  * first for end a, the second for end b, to @p a_out and @p b_out (may be
  * the same).
  */
-int gw_config_make_tunnel(const struct gw_make_tunnel *mt, FILE *a_out, FILE *b_out,
-		struct gw_error *err);
+int gw_config_make_tunnel(
+		const struct gw_make_tunnel *mt, FILE *a_out, FILE *b_out, struct gw_error *err);
 
 /**
  * The same into the files DIR/NAME-a.conf and DIR/NAME-b.conf, mode 0600, which
  * must not be there yet; their names to @p out.
  */
-int gw_config_make_tunnel_files(const struct gw_make_tunnel *mt, const char *dir, FILE *out,
-		struct gw_error *err);
+int gw_config_make_tunnel_files(
+		const struct gw_make_tunnel *mt, const char *dir, FILE *out, struct gw_error *err);
 
 #endif /* CONFIG_H */

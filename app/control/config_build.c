@@ -37,7 +37,8 @@ cfg_done_policy(struct cfg_parse *p, const config_setting_t *s, void *elem)
 	if (pol->action == GW_ACTION_TUNNEL && pol->tunnel[0] == '\0')
 		return cfg_fail(p, s, "tunnel is missing: action \"tunnel\" wants its name");
 	if (pol->action != GW_ACTION_TUNNEL && pol->tunnel[0] != '\0')
-		return cfg_fail(p, s, "tunnel \"%s\" goes with action \"tunnel\" only", pol->tunnel);
+		return cfg_fail(p, s, "tunnel \"%s\" goes with action \"tunnel\" only",
+				pol->tunnel);
 	return cfg_done_selector(p, s, &pol->sel);
 }
 
@@ -79,7 +80,8 @@ cfg_done_side(struct cfg_parse *p, const config_setting_t *s, void *elem)
 	const struct raw_side *side = elem;
 
 	if (side->key == 0 && side->key_file == NULL)
-		return cfg_fail(p, s, "key is missing: key = \"hex digits\" or key_file = \"path\"");
+		return cfg_fail(p, s,
+				"key is missing: key = \"hex digits\" or key_file = \"path\"");
 	if (side->key != 0 && side->key_file != NULL)
 		return cfg_fail(p, s, "key and key_file: one of them only");
 	return 0;

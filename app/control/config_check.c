@@ -89,18 +89,34 @@ on_link(const struct gw_config_port *port, const struct gw_addr *addr)
 	return false;
 }
 
+/* The port that has address j of port i before it; NULL: none has. */
+static const struct gw_config_port *
+addr_owner(const struct gw_config *cfg, unsigned int i, unsigned int j)
+{
+	const struct gw_addr *addr = &cfg->ports[i].addresses[j].addr;
+	unsigned int n;
+
+	for (unsigned int k = 0; k <= i; k++) {
+		n = k < i ? cfg->ports[k].n_addresses : j;
+		for (unsigned int l = 0; l < n; l++)
+			if (gw_addr_equal(&cfg->ports[k].addresses[l].addr, addr))
+				return &cfg->ports[k];
+	}
+	return NULL;
+}
+
 static int
 check_port_addr(const struct gw_config *cfg, unsigned int i, unsigned int j, struct gw_error *err)
 {
-	const struct gw_config_port *port = &cfg->ports[i];
+	const struct gw_config_port *port = &cfg->ports[i], *other;
 	const struct gw_addr *addr = &port->addresses[j].addr;
 	char text[GW_ADDR_STRLEN];
 
 	gw_addr_text(addr, text);
 	if (!addr_usable(addr)) {
 		gw_error_set(err, port->file, port->line,
-				"port \"%s\": %s cannot be the address of an interface",
-				port->name, text);
+				"port \"%s\": %s cannot be the address of an interface", port->name,
+				text);
 		return -EINVAL;
 	}
 	if (addr->family == AF_INET6 && port->mtu < IPV6_MIN_MTU) {
@@ -109,15 +125,13 @@ check_port_addr(const struct gw_config *cfg, unsigned int i, unsigned int j, str
 				port->name, port->mtu, IPV6_MIN_MTU);
 		return -EINVAL;
 	}
-	for (unsigned int k = 0; k <= i; k++)
-		for (unsigned int l = 0; l < (k < i ? cfg->ports[k].n_addresses : j); l++)
-			if (gw_addr_equal(&cfg->ports[k].addresses[l].addr, addr)) {
-				gw_error_set(err, port->file, port->line,
-						"port \"%s\": address %s is also one of port \"%s\"",
-						port->name, text, cfg->ports[k].name);
-				return -EINVAL;
-			}
-	return 0;
+	other = addr_owner(cfg, i, j);
+	if (other == NULL)
+		return 0;
+	gw_error_set(err, port->file, port->line,
+			"port \"%s\": address %s is also that of port \"%s\"", port->name, text,
+			other->name);
+	return -EINVAL;
 }
 
 static int
@@ -134,7 +148,8 @@ check_port(const struct gw_config *cfg, unsigned int i, struct gw_error *err)
 		return -EINVAL;
 	}
 	for (other = cfg->ports; other < port; other++) {
-		if (strcmp(other->name, port->name) != 0 && strcmp(other->device, port->device) != 0)
+		if (strcmp(other->name, port->name) != 0 &&
+				strcmp(other->device, port->device) != 0)
 			continue;
 		gw_error_set(err, port->file, port->line,
 				"port \"%s\": its %s is that of port \"%s\" on line %u", port->name,
@@ -199,8 +214,8 @@ check_routes(const struct gw_config *cfg, struct gw_error *err)
 		problem = route_problem(cfg, r);
 		if (problem == NULL)
 			continue;
-		gw_error_set(err, r->file, r->line, "route to %s: %s",
-				gw_prefix_text(&r->to, to), problem);
+		gw_error_set(err, r->file, r->line, "route to %s: %s", gw_prefix_text(&r->to, to),
+				problem);
 		return -EINVAL;
 	}
 	return 0;
@@ -264,16 +279,15 @@ static int
 refuse_twice(const struct item *first, const struct item *second, const char *what,
 		struct gw_error *err)
 {
+	bool other_file = first->sa->file != NULL && first->sa->file != second->sa->file;
 	char text[400], where[200] = "";
 
 	if (first->sa->line > 0)
 		snprintf(where, sizeof(where), " on line %u%s%s", first->sa->line,
-				first->sa->file != second->sa->file ? " of " : "",
-				first->sa->file != second->sa->file && first->sa->file != NULL
-						? first->sa->file : "");
-	snprintf(text, sizeof(text), "%s SA 0x%08x %s of tunnel \"%s\"%s", what,
-			first->sa->prm.spi, first->sa->prm.dir == IPSEC_PCPU_OUT ? "out" : "in",
-			first->tunnel->name, where);
+				other_file ? " of " : "", other_file ? first->sa->file : "");
+	snprintf(text, sizeof(text), "%s SA 0x%08x %s of tunnel \"%s\"%s", what, first->sa->prm.spi,
+			first->sa->prm.dir == IPSEC_PCPU_OUT ? "out" : "in", first->tunnel->name,
+			where);
 	return refuse_sa(second->tunnel, second->sa, text, err);
 }
 
@@ -346,11 +360,11 @@ check_twice(struct item *items, unsigned int n, struct gw_error *err)
 	if (i > 0)
 		return refuse_twice(&items[i - 1], &items[i], SAME_KEY, err);
 	i = find_twice(items, n, cmp_spi);
-	if (i > 0)
-		return refuse_twice(&items[i - 1], &items[i],
-				items[i].sa->prm.dir == IPSEC_PCPU_IN ? SAME_SPI_IN : SAME_SPI_OUT,
-				err);
-	return 0;
+	if (i == 0)
+		return 0;
+	if (items[i].sa->prm.dir == IPSEC_PCPU_IN)
+		return refuse_twice(&items[i - 1], &items[i], SAME_SPI_IN, err);
+	return refuse_twice(&items[i - 1], &items[i], SAME_SPI_OUT, err);
 }
 
 /* Static keys without a memory of what was sent. */
@@ -360,14 +374,14 @@ check_state(const struct gw_config *cfg, const struct gw_config_sa *sa, struct g
 	if (sa->prm.dir != IPSEC_PCPU_OUT || cfg->state_file != NULL || cfg->allow_iv_reuse)
 		return 0;
 	gw_error_set(err, sa->file, sa->line,
-			"SAs with static keys need a state file, or a restart would use IVs again; add: "
+			"SAs with static keys need a state file, or a restart uses IVs again; add: "
 			"state_file = \"/var/lib/dpdk-pcpu-gw/state\";");
 	return -EINVAL;
 }
 
 static int
-check_tunnel_sas(const struct gw_config *cfg, const struct gw_config_tunnel *t,
-		struct item *items, unsigned int *n, unsigned int *n_in, struct gw_error *err)
+check_tunnel_sas(const struct gw_config *cfg, const struct gw_config_tunnel *t, struct item *items,
+		unsigned int *n, unsigned int *n_in, struct gw_error *err)
 {
 	const struct gw_config_sa *sa;
 	const char *problem;
@@ -434,8 +448,8 @@ check_policies(const struct gw_config *cfg, const struct item *names, bool *used
 			continue;
 		it = bsearch(pol->tunnel, names, cfg->n_tunnels, sizeof(names[0]), cmp_to_name);
 		if (it == NULL) {
-			gw_error_set(err, pol->file, pol->line,
-					"policy: there is no tunnel \"%s\"", pol->tunnel);
+			gw_error_set(err, pol->file, pol->line, "policy: there is no tunnel \"%s\"",
+					pol->tunnel);
 			return -EINVAL;
 		}
 		used[it->tunnel - cfg->tunnels] = true;
@@ -466,8 +480,7 @@ check_tunnels(const struct gw_config *cfg, struct item *names, bool *used, struc
 	int rc;
 
 	for (i = 0; i < cfg->n_tunnels; i++)
-		names[i] = (struct item){.key = cfg->tunnels[i].name, .tunnel = &cfg->tunnels[i],
-				.i = i};
+		names[i] = (struct item){cfg->tunnels[i].name, &cfg->tunnels[i], NULL, i};
 	i = find_twice(names, cfg->n_tunnels, cmp_name);
 	if (i > 0) {
 		gw_error_set(err, names[i].tunnel->file, names[i].tunnel->line,

@@ -30,10 +30,10 @@ static const char intro[] =
 		"write is refused: `chmod o-rwx FILE`. Two SAs with the same key are refused, an\n"
 		"all-zero key as well.\n"
 		"\n"
-		"Static keys and restarts: a gateway must never send two packets with the same key\n"
-		"and sequence number. `state_file` records how far each key was used; it is needed\n"
-		"as soon as there is an outbound SA in the file. Do not copy it back from a backup,\n"
-		"and do not delete it while its keys are in use.\n";
+		"Static keys and restarts: a gateway must never send two packets with the same\n"
+		"key and sequence number. `state_file` records how far each key was used; it is\n"
+		"needed as soon as there is an outbound SA in the file. Do not copy it back from a\n"
+		"backup, and do not delete it while its keys are in use.\n";
 
 static void
 doc_values(const struct cfg_key *k, FILE *out)

@@ -12,6 +12,8 @@
 #include "../options.h"
 #include "config_parse.h"
 
+/* clang-format off */
+
 static const struct cfg_word drop_bypass[] = {
 	{"drop", GW_ACTION_DROP},
 	{"bypass", GW_ACTION_BYPASS},
@@ -87,7 +89,7 @@ static const struct cfg_word protos[] = {
 	{section, "replay_window", CFG_NUMBER, 0, IPSEC_PCPU_MAX_REPLAY_WINDOW, d_win, \
 		"packets that may be late; a multiple of 64; 0: no replay protection", \
 		FIELD(type, opts.replay_window)}, \
-	{section, "ttl", CFG_NUMBER, 1, 255, d_ttl, "TTL or hop limit of what we send to the peer", \
+	{section, "ttl", CFG_NUMBER, 1, 255, d_ttl, "outer TTL or hop limit that we send with", \
 		FIELD(type, opts.ttl)}, \
 	{section, "dscp", CFG_NUMBER, 0, 63, d_dscp, \
 		"DSCP of the outer header; \"copy\": the inner packet's", \
@@ -114,7 +116,7 @@ static const struct cfg_word protos[] = {
 		FIELD(raw_side, key_file)}, \
 	{section, "sport", CFG_NUMBER, 0, UINT16_MAX, "0", \
 		section == CFG_OUT ? "UDP source port (RFC 3948); 0 with dport 0: no UDP" \
-				   : "UDP source port, the peer's; others are accepted too; 0: as dport", \
+				   : "UDP source port, the peer's; others do as well; 0: as dport", \
 		FIELD(raw_side, sport)}, \
 	{section, "dport", CFG_NUMBER, 0, UINT16_MAX, "0", \
 		section == CFG_OUT ? "UDP destination port, the peer's: 4500" \

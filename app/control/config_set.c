@@ -11,20 +11,20 @@
 #include "config_parse.h"
 
 const char *const cfg_type_name[CFG_N_TYPES] = {
-	[CFG_BOOL] = "true or false",
-	[CFG_NUMBER] = "a number",
-	[CFG_WORD] = "a word",
-	[CFG_NAME] = "a name in quotes",
-	[CFG_STRING] = "a string in quotes",
-	[CFG_PATH] = "a file name in quotes",
-	[CFG_ADDR] = "an address in quotes",
-	[CFG_NET] = "a network in quotes",
-	[CFG_PORT_ADDRS] = "an array of addresses: [\"10.1.0.1/24\"]",
-	[CFG_PORTS] = "a port range: \"1000-2000\", \"443\" or \"any\"",
-	[CFG_ALGO] = "the name of an algorithm in quotes",
-	[CFG_KEY] = "hex digits in quotes",
-	[CFG_LIST] = "a list of groups: ( { ... }, { ... } )",
-	[CFG_GROUP] = "a group: { ... }",
+		[CFG_BOOL] = "true or false",
+		[CFG_NUMBER] = "a number",
+		[CFG_WORD] = "a word",
+		[CFG_NAME] = "a name in quotes",
+		[CFG_STRING] = "a string in quotes",
+		[CFG_PATH] = "a file name in quotes",
+		[CFG_ADDR] = "an address in quotes",
+		[CFG_NET] = "a network in quotes",
+		[CFG_PORT_ADDRS] = "an array of addresses: [\"10.1.0.1/24\"]",
+		[CFG_PORTS] = "a port range: \"1000-2000\", \"443\" or \"any\"",
+		[CFG_ALGO] = "the name of an algorithm in quotes",
+		[CFG_KEY] = "hex digits in quotes",
+		[CFG_LIST] = "a list of groups: ( { ... }, { ... } )",
+		[CFG_GROUP] = "a group: { ... }",
 };
 
 static int
@@ -125,9 +125,10 @@ set_name(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v
 	if (v->string[0] == '\0' && v->setting == NULL)
 		return 0;
 	if (!name_ok(v->string))
-		return cfg_fail(p, v->setting, "%s \"%s\": 1 to %d letters, digits, \"_\", \".\", "
-				"\"-\", the first a letter, a digit or \"_\"", k->name,
-				cfg_show(v->string, shown), GW_NAME_LEN - 1);
+		return cfg_fail(p, v->setting,
+				"%s \"%s\": 1 to %d letters, digits, \"_\", \".\", "
+				"\"-\", the first a letter, a digit or \"_\"",
+				k->name, cfg_show(v->string, shown), GW_NAME_LEN - 1);
 	memcpy(field, v->string, strlen(v->string) + 1);
 	return 0;
 }
@@ -145,7 +146,8 @@ set_string(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value 
 	}
 	/* a path may stand for the file where it is written; a default is as it is */
 	*s = k->type == CFG_PATH && v->setting != NULL
-			? cfg_path(cfg_where(p, v->setting).file, v->string) : strdup(v->string);
+			? cfg_path(cfg_where(p, v->setting).file, v->string)
+			: strdup(v->string);
 	return *s != NULL ? 0 : cfg_no_memory(p->err);
 }
 
@@ -170,8 +172,10 @@ set_net(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v,
 	if (v->setting == NULL)
 		return 0;
 	if (gw_prefix_parse(v->string, field) != 0)
-		return cfg_fail(p, v->setting, "%s \"%s\" is not a network like \"10.1.0.0/16\" "
-				"or \"2001:db8::/32\"", k->name, cfg_show(v->string, shown));
+		return cfg_fail(p, v->setting,
+				"%s \"%s\" is not a network like \"10.1.0.0/16\" "
+				"or \"2001:db8::/32\"",
+				k->name, cfg_show(v->string, shown));
 	gw_prefix_mask(field);
 	return 0;
 }
@@ -184,8 +188,10 @@ add_port_addr(struct cfg_parse *p, const config_setting_t *s, struct gw_config_p
 
 	if (text == NULL || strchr(text, '/') == NULL ||
 			gw_prefix_parse(text, &port->addresses[port->n_addresses]) != 0)
-		return cfg_fail(p, s, "\"%s\" is not an address with its network's length, "
-				"like \"10.1.0.1/24\"", cfg_show(text != NULL ? text : "", shown));
+		return cfg_fail(p, s,
+				"\"%s\" is not an address with its network's length, "
+				"like \"10.1.0.1/24\"",
+				cfg_show(text != NULL ? text : "", shown));
 	port->n_addresses++;
 	return 0;
 }
@@ -244,13 +250,16 @@ set_ports(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *
 					(long long)v->number);
 		r.min = r.max = v->number;
 	} else if (!parse_range(v->string, &r)) {
-		return cfg_fail(p, v->setting, "%s \"%s\" is not like \"1000-2000\", \"443\" or "
-				"\"any\"", k->name, cfg_show(v->string, shown));
+		return cfg_fail(p, v->setting,
+				"%s \"%s\" is not like \"1000-2000\", \"443\" or "
+				"\"any\"",
+				k->name, cfg_show(v->string, shown));
 	}
 	if (r.min > r.max)
 		return cfg_fail(p, v->setting, "%s: %u is above %u", k->name, r.min, r.max);
 	if (r.min == 0 && r.max != UINT16_MAX)
-		return cfg_fail(p, v->setting, "%s: port 0 is possible in \"0-65535\" only", k->name);
+		return cfg_fail(p, v->setting, "%s: port 0 is possible in \"0-65535\" only",
+				k->name);
 	memcpy(field, &r, sizeof(r));
 	return 0;
 }
@@ -313,18 +322,18 @@ cfg_set(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v,
 {
 	static int (*const set[])(struct cfg_parse *, const struct cfg_key *,
 			const struct cfg_value *, void *) = {
-		[CFG_BOOL] = set_bool,
-		[CFG_NUMBER] = set_number,
-		[CFG_WORD] = set_number,
-		[CFG_NAME] = set_name,
-		[CFG_STRING] = set_string,
-		[CFG_PATH] = set_string,
-		[CFG_ADDR] = set_addr,
-		[CFG_NET] = set_net,
-		[CFG_PORT_ADDRS] = set_port_addrs,
-		[CFG_PORTS] = set_ports,
-		[CFG_ALGO] = set_algo,
-		[CFG_KEY] = set_key,
+			[CFG_BOOL] = set_bool,
+			[CFG_NUMBER] = set_number,
+			[CFG_WORD] = set_number,
+			[CFG_NAME] = set_name,
+			[CFG_STRING] = set_string,
+			[CFG_PATH] = set_string,
+			[CFG_ADDR] = set_addr,
+			[CFG_NET] = set_net,
+			[CFG_PORT_ADDRS] = set_port_addrs,
+			[CFG_PORTS] = set_ports,
+			[CFG_ALGO] = set_algo,
+			[CFG_KEY] = set_key,
 	};
 
 	if (v->setting != NULL && !type_ok(k, v->setting))

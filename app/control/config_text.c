@@ -239,7 +239,8 @@ scan_include(struct source *s)
 	if (s->depth >= MAX_DEPTH) {
 		gw_error_set(s->err, s->name, s->line,
 				s->depth == UINT_MAX ? "@include is for files only"
-						     : "@include goes deeper than %u files", MAX_DEPTH);
+						     : "@include goes deeper than %u files",
+				MAX_DEPTH);
 		return -EINVAL;
 	}
 	name = strndup(start + 1, end - start - 1);
@@ -365,8 +366,8 @@ check_mode(const struct source *s, int fd)
 {
 	struct stat st;
 
-	if (s->first_key_line == 0 || (fstat(fd, &st) == 0 &&
-			(st.st_mode & (S_IROTH | S_IWOTH)) == 0))
+	if (s->first_key_line == 0 ||
+			(fstat(fd, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) == 0))
 		return 0;
 	gw_error_set(s->err, s->name, s->first_key_line,
 			"there are keys in this file and others can %s it; run: chmod o-rwx %s",

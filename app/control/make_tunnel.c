@@ -138,8 +138,8 @@ print_both(const struct gw_make_tunnel *mt, const struct pair *pairs, FILE *a_ou
 }
 
 int
-gw_config_make_tunnel(const struct gw_make_tunnel *mt, FILE *a_out, FILE *b_out,
-		struct gw_error *err)
+gw_config_make_tunnel(
+		const struct gw_make_tunnel *mt, FILE *a_out, FILE *b_out, struct gw_error *err)
 {
 	struct pair *pairs;
 	int rc = 0;
@@ -188,8 +188,8 @@ open_end(const struct gw_make_tunnel *mt, const char *dir, char end, char *path,
 }
 
 int
-gw_config_make_tunnel_files(const struct gw_make_tunnel *mt, const char *dir, FILE *out,
-		struct gw_error *err)
+gw_config_make_tunnel_files(
+		const struct gw_make_tunnel *mt, const char *dir, FILE *out, struct gw_error *err)
 {
 	char a_path[PATH_MAX], b_path[PATH_MAX];
 	FILE *a, *b;

@@ -35,7 +35,7 @@ struct gw_reserve {
 	struct entry {
 		struct gw_reserve_key key;
 		bool used;
-	} *table;
+	} * table;
 	unsigned int n;
 	unsigned int size; /* a power of 2 */
 };
@@ -57,7 +57,9 @@ find(struct entry *table, unsigned int size, const uint8_t *id, bool out)
 	memcpy(&i, id, sizeof(i)); /* of a hash */
 	for (i += out;; i++) {
 		e = &table[i & (size - 1)];
-		if (!e->used || (e->key.out == out && memcmp(e->key.id, id, sizeof(e->key.id)) == 0))
+		if (!e->used ||
+				(e->key.out == out &&
+						memcmp(e->key.id, id, sizeof(e->key.id)) == 0))
 			return e;
 	}
 }
@@ -174,9 +176,11 @@ read_text(struct gw_reserve *res, int fd, size_t len, struct gw_error *err)
 	rc = n < 0 ? -errno : parse(res, text, got);
 	free(text);
 	if (rc == -EBADMSG)
-		gw_error_set(err, NULL, 0, "state file %s: damaged, or not a state file of ours. "
-				"Without it sequence numbers would be used again: make new keys at both "
-				"ends, then delete it", res->path);
+		gw_error_set(err, NULL, 0,
+				"state file %s: damaged, or not a state file of ours. "
+				"Without it sequence numbers are used again: make new keys at both "
+				"ends, then delete it",
+				res->path);
 	else if (rc != 0)
 		gw_error_set(err, NULL, 0, "state file %s: %s", res->path, strerror(-rc));
 	return rc;
@@ -210,7 +214,8 @@ load(struct gw_reserve *res, struct gw_error *err)
 	int fd = open(res->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), rc;
 
 	if (fd < 0 && errno == ENOENT)
-		return gw_reserve_commit(res, err); /* says now, not later, if that is not possible */
+		return gw_reserve_commit(
+				res, err); /* says now, not later, if that is not possible */
 	if (fd < 0) {
 		rc = -errno;
 		gw_error_set(err, NULL, 0, "state file %s: %s", res->path,

@@ -53,7 +53,8 @@ void gw_reserve_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params
 		uint8_t id[GW_RESERVE_ID_LEN]);
 
 /** What the file says of a key in a direction; 0 where it does not know it. */
-uint64_t gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out);
+uint64_t gw_reserve_get(
+		const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out);
 
 /**
  * Set a number in memory; gw_reserve_commit() writes all of them. A number
@@ -70,7 +71,7 @@ void gw_reserve_release(struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_L
  */
 int gw_reserve_commit(struct gw_reserve *res, struct gw_error *err);
 
-/** Unlock and free; does not write. NULL is allowed. The lock file stays: it is another's to take. */
+/** Unlock and free; does not write. The lock file stays, for the next to take. NULL is allowed. */
 void gw_reserve_close(struct gw_reserve *res);
 
 #endif /* RESERVE_H */

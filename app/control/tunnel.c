@@ -37,7 +37,9 @@ gw_sa_find(struct gw *gw, uint32_t spi)
 
 /**
  * The fallback SA is worked by a worker that has no SA of its own, if there is
- * one: the others are busy with theirs. Spread over tunnels.
+ * one: the others are busy with theirs. Spread over tunnels. Once it is
+ * somewhere, it and its successors stay there (R5): a move would leave packets
+ * that are on their way to the worker that had it with nobody to encrypt them.
  */
 static uint16_t
 fallback_worker(const struct gw *gw, const struct gw_tunnel *t)
@@ -45,6 +47,9 @@ fallback_worker(const struct gw *gw, const struct gw_tunnel *t)
 	bool has_own[GW_MAX_WORKERS] = {false};
 	uint16_t first = t->id % gw->n_workers;
 
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (t->out[w].fallback != NULL)
+			return w;
 	for (unsigned int i = 0; i < t->n_sas; i++) {
 		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
 
@@ -103,8 +108,8 @@ fallback_sa(const struct gw_tunnel *t)
 	return newest;
 }
 
-/** What every worker should have for a tunnel. */
-static void
+/** What every worker should have for a tunnel; returns who encrypts for those without. */
+static uint16_t
 plan(const struct gw *gw, const struct gw_tunnel *t, struct gw_out want[])
 {
 	struct gw_sa *fallback = fallback_sa(t);
@@ -122,6 +127,7 @@ plan(const struct gw *gw, const struct gw_tunnel *t, struct gw_out want[])
 	}
 	for (unsigned int w = 0; w < gw->n_workers; w++)
 		want[w].owner = owner;
+	return owner;
 }
 
 static int
@@ -152,30 +158,33 @@ note_workers(const struct gw *gw, struct gw_tunnel *t)
 	}
 }
 
+static bool
+out_equal(const struct gw_out *a, const struct gw_out *b)
+{
+	return a->own == b->own && a->fallback == b->fallback && a->owner == b->owner;
+}
+
 /**
- * Bring all workers to the plan. First everyone gives up what he shall not have
- * any more, then everyone takes what is his: no SA has two owners at any time.
+ * Bring all workers to the plan, each with one message: an SA's successor takes
+ * its place between two bursts. No SA has two owners at any time, as none ever
+ * changes its worker. Who encrypts for others is ready before they know, and
+ * who did so until now is told last.
  */
 static int
 apply_plan(struct gw *gw, struct gw_tunnel *t)
 {
-	struct gw_out want[GW_MAX_WORKERS];
+	struct gw_out want[GW_MAX_WORKERS] = {0};
+	uint16_t before = t->out[0].owner;
+	uint16_t after = plan(gw, t, want);
 	int rc = 0;
 
-	plan(gw, t, want);
-	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++) {
-		struct gw_out keep = t->out[w];
-
-		if (keep.own != want[w].own)
-			keep.own = NULL;
-		if (keep.fallback != want[w].fallback)
-			keep.fallback = NULL;
-		if (keep.own != t->out[w].own || keep.fallback != t->out[w].fallback)
-			rc = tell_out(gw, t, w, &keep);
-	}
+	if (after != GW_NONE && !out_equal(&t->out[after], &want[after]))
+		rc = tell_out(gw, t, after, &want[after]);
 	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
-		if (memcmp(&t->out[w], &want[w], sizeof(want[w])) != 0)
+		if (w != before && !out_equal(&t->out[w], &want[w]))
 			rc = tell_out(gw, t, w, &want[w]);
+	if (rc == 0 && before != GW_NONE && !out_equal(&t->out[before], &want[before]))
+		rc = tell_out(gw, t, before, &want[before]);
 	note_workers(gw, t);
 	return rc;
 }

@@ -22,6 +22,12 @@
 #define RESOLVE_RATE 256
 /** Between two wake-ups of control by one worker. */
 #define PUNT_INTERVAL_US 50
+/**
+ * Workers that a packet passes through at most, an ICMP error about it included:
+ * the one that received it, reassembly, the SA's owner, the one that encrypts the
+ * error, the one with a transmit queue.
+ */
+#define MAX_HOPS 5
 
 static struct rte_ring *
 ring(const char *what, unsigned int a, unsigned int b, unsigned int size, int socket)
@@ -191,6 +197,11 @@ gw_tell_all(struct gw *gw, const struct gw_msg *msg)
 	return first;
 }
 
+/**
+ * Nothing is between workers; one of them may still have a packet in its hands.
+ * If rings are empty again after all have answered a message, the packet is at
+ * its end, or one worker further.
+ */
 static bool
 rings_empty(const struct gw *gw)
 {
@@ -226,12 +237,14 @@ gw_workers_stop(struct gw *gw)
 		return;
 	gw_tell_all(gw, &halt);
 	/* what is between workers now gets to its end; half a second is thousands of rounds */
-	for (unsigned int ms = 0; ms < 500; ms++) {
+	for (unsigned int ms = 0, quiet = 0; ms < 500 && quiet < MAX_HOPS; ms++) {
 		gw_punts_drain(gw);
-		/* empty twice with a round between: nothing in any worker's hands */
 		if (rings_empty(gw) && gw_tell_all(gw, &halt) == 0 && rings_empty(gw))
-			break;
-		usleep(1000);
+			quiet++;
+		else
+			quiet = 0;
+		if (quiet == 0)
+			usleep(1000);
 	}
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		struct gw_worker_ctl *c = &gw->worker[i];

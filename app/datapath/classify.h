@@ -35,6 +35,20 @@ cut_to(struct rte_mbuf *m, uint32_t len)
 	m->pkt_len = len;
 }
 
+/** The ones' complement sum of an IPv4 header without options. */
+static inline uint16_t
+ip4_sum(const struct rte_ipv4_hdr *ip)
+{
+	uint32_t w[5];
+	uint64_t sum;
+
+	memcpy(w, ip, sizeof(w));
+	sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+	sum = (sum & UINT32_MAX) + (sum >> 32);
+	sum = (sum & UINT16_MAX) + (sum >> 16 & UINT16_MAX) + (sum >> 32);
+	return (sum & UINT16_MAX) + (sum >> 16);
+}
+
 static inline bool
 ip4_checksum_holds(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t hlen)
 {
@@ -42,6 +56,8 @@ ip4_checksum_holds(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint
 
 	if (good == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
 		return true;
+	if (likely(hlen == sizeof(*ip)))
+		return ip4_sum(ip) == 0xffff;
 	return rte_raw_cksum(ip, hlen) == 0xffff;
 }
 

@@ -36,10 +36,45 @@ struct gw_flow {
 	rte_be16_t dport;
 };
 
+/*
+ * A flow is written and read in the same words: a load of bytes that several
+ * stores have just written waits until those have left the store buffer.
+ */
+static inline uint64_t
+gw_flow_load8(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline uint32_t
+gw_flow_load4(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void
+gw_flow_store8(void *p, uint64_t v)
+{
+	memcpy(p, &v, sizeof(v));
+}
+
 static inline bool
 gw_flow_equal(const struct gw_flow *a, const struct gw_flow *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	uint64_t diff = gw_flow_load4(a) ^ gw_flow_load4(b);
+
+	diff |= gw_flow_load4(&a->sport) ^ gw_flow_load4(&b->sport);
+	diff |= gw_flow_load8(a->src) ^ gw_flow_load8(b->src);
+	diff |= gw_flow_load8(a->src + 8) ^ gw_flow_load8(b->src + 8);
+	diff |= gw_flow_load8(a->dst) ^ gw_flow_load8(b->dst);
+	diff |= gw_flow_load8(a->dst + 8) ^ gw_flow_load8(b->dst + 8);
+	return diff == 0;
 }
 
 /** The flow of the answer: source and destination change places. */
@@ -65,21 +100,25 @@ gw_flow_has_ports(uint8_t proto)
 static inline void
 gw_flow_parse4(struct gw_flow *f, const struct rte_ipv4_hdr *ip, uint32_t len)
 {
+	uint32_t head;
 	uint32_t hlen;
 	uint32_t ports = 0;
 
-	memset(f, 0, sizeof(*f));
-	if (unlikely(len < sizeof(*ip)))
+	if (unlikely(len < sizeof(*ip))) {
+		memset(f, 0, sizeof(*f));
 		return;
-	f->family = AF_INET;
-	f->proto = ip->next_proto_id;
-	memcpy(f->src, &ip->src_addr, 4);
-	memcpy(f->dst, &ip->dst_addr, 4);
+	}
 	hlen = rte_ipv4_hdr_len(ip);
-	if ((ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) == 0 && gw_flow_has_ports(f->proto) &&
-			len >= hlen + 4)
-		memcpy(&ports, (const uint8_t *)ip + hlen, 4);
-	memcpy(&f->sport, &ports, 4);
+	if ((ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) == 0 &&
+			gw_flow_has_ports(ip->next_proto_id) && len >= hlen + 4)
+		ports = gw_flow_load4((const uint8_t *)ip + hlen);
+	head = rte_cpu_to_le_32(ip->next_proto_id | AF_INET << 8);
+	memcpy(f, &head, sizeof(head));
+	gw_flow_store8(f->src, rte_cpu_to_le_64(rte_le_to_cpu_32(ip->src_addr)));
+	gw_flow_store8(f->src + 8, 0);
+	gw_flow_store8(f->dst, rte_cpu_to_le_64(rte_le_to_cpu_32(ip->dst_addr)));
+	gw_flow_store8(f->dst + 8, 0);
+	memcpy(&f->sport, &ports, sizeof(ports));
 }
 
 static inline bool

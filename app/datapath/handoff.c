@@ -61,27 +61,48 @@ gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[]
 	}
 }
 
-void
-gw_handed_in(struct gw_worker *w, struct rte_mbuf *m)
+/** Packets of one kind, for one tunnel or port. */
+static void
+run_in(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n)
 {
-	struct gw_pkt p = *gw_pkt(m);
-
 	switch ((enum gw_pkt_kind)p.kind) {
+	case GW_PKT_ESP:
+		gw_inbound(w, pkts, n, true);
+		return;
 	case GW_PKT_CLEAR:
-		gw_outbound(w, p.port, &m, 1, true);
+		gw_outbound(w, p.port, pkts, n, true);
 		return;
 	case GW_PKT_ENCAP:
-		gw_encap(w, p.tunnel, &m, 1, true);
+		gw_encap(w, p.tunnel, pkts, n, true);
 		return;
 	case GW_PKT_TX:
-		gw_tx(w, p.port, m);
+		for (uint16_t i = 0; i < n; i++)
+			gw_tx(w, p.port, pkts[i]);
 		return;
 	case GW_PKT_FRAGMENT:
-		gw_fragment_in(w, m, p.port);
+		for (uint16_t i = 0; i < n; i++)
+			gw_fragment_in(w, pkts[i], p.port);
 		return;
 	default:
 		/* the other kinds never stand on these rings */
 		RTE_ASSERT(false);
-		gw_drop(w, m, GW_DROP_RING_FULL);
+		for (uint16_t i = 0; i < n; i++)
+			gw_drop(w, pkts[i], GW_DROP_RING_FULL);
+	}
+}
+
+void
+gw_handed_in(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n)
+{
+	uint16_t from = 0;
+
+	while (from < n) {
+		struct gw_pkt p = *gw_pkt(pkts[from]);
+		uint16_t to = from + 1;
+
+		while (to < n && memcmp(gw_pkt(pkts[to]), &p, sizeof(p)) == 0)
+			to++;
+		run_in(w, p, pkts + from, to - from);
+		from = to;
 	}
 }

@@ -30,47 +30,79 @@ selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
 	return false;
 }
 
-/** Send a decrypted packet on: the usual case inline, all else by gw_forward(). */
-static inline void
-forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
+/**
+ * Make a decrypted packet ready to be sent on. Returns the next hop, or NULL,
+ * nothing changed, where it is not the usual case: forward_slow().
+ */
+static inline const struct gw_nexthop *
+prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
 {
-	const struct gw_nexthop *nh = gw_route(w, m);
+	const struct gw_nexthop *nh;
 
-	if (unlikely(nh->kind != GW_NH_ETHER || m->data_len > nh->mtu || !gw_ttl_ok(m))) {
-		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
-		return;
-	}
+	if (unlikely(!tv->up || !selected(tv, m)))
+		return NULL;
+	nh = gw_route(w, m);
+	if (unlikely(nh->kind != GW_NH_ETHER || m->data_len > nh->mtu || !gw_ttl_ok(m)))
+		return NULL;
 	if (unlikely(w->view->mss_clamp))
 		gw_mss_clamp_to(m, tv->inner_mtu);
 	gw_ttl_dec(m);
-	gw_send(w, nh, m);
+	return nh;
 }
 
 static void
-decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[],
-		uint16_t n)
+forward_slow(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *m)
+{
+	if (!tv->up) {
+		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
+	} else if (!selected(tv, m)) {
+		ipsec_pcpu_sa_count_drop(sa, IPSEC_PCPU_DROP_SELECTOR, 1);
+		gw_drop_esp(w, &m, &(uint8_t){IPSEC_PCPU_DROP_SELECTOR}, 1);
+	} else {
+		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
+	}
+}
+
+/** Send decrypted packets on, in order, runs with the same next hop as a burst. */
+static inline void
+forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *pkts[], uint16_t n)
+{
+	const struct gw_nexthop *run = NULL;
+	uint16_t from = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		const struct gw_nexthop *nh = prepare(w, tv, pkts[i]);
+
+		if (nh != run) {
+			if (run != NULL)
+				gw_send_burst(w, run, pkts + from, i - from);
+			run = nh;
+			from = i;
+		}
+		if (unlikely(nh == NULL))
+			forward_slow(w, tv, sa, pkts[i]);
+	}
+	if (likely(run != NULL))
+		gw_send_burst(w, run, pkts + from, n - from);
+}
+
+static void
+decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[], uint16_t n)
 {
 	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
-	struct ipsec_pcpu_sa *sa = e->sa;
 	uint8_t reason[GW_BURST];
 	uint64_t bytes = 0;
-	uint16_t done = ipsec_pcpu_decap_burst(w->ctx, sa, pkts, n, reason);
+	uint16_t done = ipsec_pcpu_decap_burst(w->ctx, e->sa, pkts, n, reason);
 
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
-	w->counters.decap += done;
-	for (uint16_t i = 0; i < done; i++) {
+	for (uint16_t i = 0; i < done; i++)
 		bytes += pkts[i]->data_len;
-		if (unlikely(!tv->up)) {
-			gw_drop(w, pkts[i], GW_DROP_TUNNEL_DOWN);
-		} else if (unlikely(!selected(tv, pkts[i]))) {
-			ipsec_pcpu_sa_count_drop(sa, IPSEC_PCPU_DROP_SELECTOR, 1);
-			gw_drop_esp(w, &pkts[i], &(uint8_t){IPSEC_PCPU_DROP_SELECTOR}, 1);
-		} else {
-			forward(w, tv, pkts[i]);
-		}
-	}
+	w->counters.decap += done;
 	w->counters.decap_bytes += bytes;
+	forward(w, tv, e->sa, pkts, done);
 }
 
 /** Decrypt packets SA by SA, each SA's together and in order. */
@@ -104,6 +136,7 @@ gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed
 	const struct ipsec_pcpu_sad_entry *entry[GW_BURST];
 	const struct ipsec_pcpu_sad_entry *e = NULL;
 	uint16_t own = 0;
+	bool mixed = false;
 
 	for (uint16_t i = 0; i < n; i++) {
 		uint32_t spi = spi_of(pkts[i]);
@@ -113,6 +146,7 @@ gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed
 		if (likely(e != NULL && e->sa != NULL)) {
 			entry[own] = e;
 			pkts[own++] = pkts[i];
+			mixed |= e != entry[0];
 		} else if (e == NULL || handed || e->owner == GW_NONE) {
 			/* handed: its owner has just changed; never hand off twice */
 			gw_drop(w, pkts[i], GW_DROP_NO_SA);
@@ -121,5 +155,8 @@ gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed
 			gw_handoff(w, e->owner, pkts[i], GW_PKT_ESP, 0, GW_NONE);
 		}
 	}
-	decap_by_sa(w, pkts, entry, own);
+	if (unlikely(mixed))
+		decap_by_sa(w, pkts, entry, own);
+	else if (likely(own > 0))
+		decap(w, entry[0], pkts, own);
 }

@@ -7,6 +7,19 @@
 
 #include "send.h"
 
+/** Does the last answer fit a whole burst? */
+static inline bool
+is_last(const struct gw_worker *w, const struct gw_flow flow[], uint16_t n)
+{
+	uint16_t i = 0;
+
+	if (unlikely(!w->last_valid))
+		return false;
+	while (i < n && gw_flow_equal(&flow[i], &w->last_flow))
+		i++;
+	return i == n;
+}
+
 /** The verdicts of a burst: the last answer where it still fits, one look-up for all others. */
 static void
 look_up(struct gw_worker *w, const struct gw_flow flow[], struct gw_verdict v[], uint16_t n)
@@ -78,8 +91,7 @@ gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t
 	for (uint16_t i = 0; i < n; i++)
 		bytes += pkts[i]->data_len;
 	done = ipsec_pcpu_encap_burst(w->ctx, sa, pkts, n, reason);
-	for (uint16_t i = 0; i < done; i++)
-		gw_send(w, nh, pkts[i]);
+	gw_send_burst(w, nh, pkts, done);
 	for (uint16_t i = done; unlikely(i < n); i++)
 		bytes -= pkts[i]->data_len;
 	if (unlikely(done < n))
@@ -112,6 +124,20 @@ encap_by_tunnel(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[],
 	}
 }
 
+/** A burst that is all for one tunnel. */
+static void
+encap_all(struct gw_worker *w, const struct gw_port_view *port, uint16_t tunnel,
+		struct rte_mbuf *pkts[], uint16_t n)
+{
+	uint16_t ready = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		if (likely(prepare(w, port, tunnel, pkts[i])))
+			pkts[ready++] = pkts[i];
+	if (likely(ready > 0))
+		gw_encap(w, tunnel, pkts, ready, false);
+}
+
 void
 gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint16_t n, bool handed)
 {
@@ -127,6 +153,10 @@ gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint
 		gw_flow_parse(&flow[i], rte_pktmbuf_mtod(pkts[i], void *), pkts[i]->data_len);
 	if (unlikely(port->n_rxq < w->n_workers && !handed))
 		n = gw_spread(w, port_idx, pkts, flow, n);
+	if (likely(is_last(w, flow, n) && w->last_verdict.action == GW_ACTION_TUNNEL)) {
+		encap_all(w, port, w->last_verdict.tunnel, pkts, n);
+		return;
+	}
 	look_up(w, flow, verdict, n);
 	for (uint16_t i = 0; i < n; i++) {
 		if (unlikely(verdict[i].action != GW_ACTION_TUNNEL))

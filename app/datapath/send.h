@@ -109,6 +109,33 @@ gw_send(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *m)
 	gw_tx(w, nh->port, m);
 }
 
+/** gw_send() for packets that all go to the same next hop; in order. */
+static inline void
+gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *pkts[], uint16_t n)
+{
+	struct gw_staged *s = &w->tx[nh->port];
+	uint16_t i = 0;
+
+	if (unlikely(nh->kind != GW_NH_ETHER)) {
+		for (; i < n; i++)
+			gw_send_slow(w, nh, pkts[i]);
+		return;
+	}
+	while (i < n) {
+		uint16_t at = s->n;
+		uint16_t room = RTE_MIN(n - i, GW_BURST - at);
+
+		/* the count is stored once: else each packet waits for the store of the one before */
+		for (uint16_t end = i + room; i < end; i++) {
+			gw_ether_prepend(pkts[i], &nh->dst, &nh->src);
+			s->pkts[at++] = pkts[i];
+		}
+		s->n = at;
+		if (at == GW_BURST)
+			gw_tx_flush(w, nh->port);
+	}
+}
+
 /** The next hop of an IP packet. */
 static inline const struct gw_nexthop *
 gw_route(const struct gw_worker *w, const struct rte_mbuf *m)
@@ -203,8 +230,8 @@ void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *p
 uint16_t gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[],
 		struct gw_flow flow[], uint16_t n);
 
-/** What another worker gave us, but for ESP. */
-void gw_handed_in(struct gw_worker *w, struct rte_mbuf *m);
+/** What another worker gave us; runs of a kind go on as a burst. */
+void gw_handed_in(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n);
 
 /** All that control gave us. Returns how many packets. */
 unsigned int gw_injected(struct gw_worker *w);

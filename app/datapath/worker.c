@@ -81,24 +81,14 @@ poll_port(struct gw_worker *w, uint16_t port)
 	return n;
 }
 
-/** Packets that another worker gave us; runs of ESP go on as a burst. */
 static unsigned int
 poll_handoff(struct gw_worker *w, struct rte_ring *ring)
 {
 	struct rte_mbuf *pkts[GW_BURST];
-	struct rte_mbuf *esp[GW_BURST];
 	unsigned int n = rte_ring_sc_dequeue_burst(ring, (void **)pkts, GW_BURST, NULL);
-	uint16_t n_esp = 0;
 
 	w->counters.handed_in += n;
-	for (unsigned int i = 0; i < n; i++) {
-		if (likely(gw_pkt(pkts[i])->kind == GW_PKT_ESP))
-			esp[n_esp++] = pkts[i];
-		else
-			gw_handed_in(w, pkts[i]);
-	}
-	if (n_esp > 0)
-		gw_inbound(w, esp, n_esp, true);
+	gw_handed_in(w, pkts, n);
 	return n;
 }
 

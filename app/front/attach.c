@@ -26,7 +26,7 @@ complain(const char *path, int error)
 	else if (error == ENAMETOOLONG)
 		fputs("the path is too long\n", stderr);
 	else
-		fputs("is it running? If its configuration sets another console_socket: --socket PATH\n",
+		fputs("is it running? If its configuration sets another console: --socket PATH\n",
 				stderr);
 }
 
@@ -106,7 +106,7 @@ read_answer(int fd, struct gw_text *answer)
 	}
 }
 
-/* One line, at most up to @n characters; 0, or 1 where it failed, or -1 where there is no use in going on. */
+/* One line of @n characters: 0; 1: it failed; -1: there is no use in going on. */
 static int
 run_line(int fd, const char *line, size_t n, struct gw_text *answer)
 {
@@ -117,7 +117,8 @@ run_line(int fd, const char *line, size_t n, struct gw_text *answer)
 		send_all(fd, "\n", 1);
 	status = read_answer(fd, answer);
 	if (status < 0) {
-		fputs("dpdk-pcpu-gw: the gateway closed the connection without an answer\n", stderr);
+		fputs("dpdk-pcpu-gw: the gateway closed the connection without an answer\n",
+				stderr);
 		return -1;
 	}
 	fflush(stdout);
@@ -186,7 +187,10 @@ run_lines(int fd, const char *const *commands)
 	return status;
 }
 
-/* Keys there, output back, until the gateway closes or the terminal ends. Neither side waits for the other. */
+/*
+ * Keys there, output back, until the gateway closes or the terminal ends.
+ * Neither direction waits for the other.
+ */
 static void
 relay(int fd)
 {

@@ -54,8 +54,8 @@ packet_fact(struct gw_table *t, const struct question *q)
 	gw_addr_text(&q->dst, dst);
 	gw_fact(t, "packet", "packet", GW_KIND_TEXT);
 	if (gw_flow_has_ports(q->proto))
-		gw_cell_fmt(t, "%s %s port %u -> %s port %u", gw_cmd_proto_text(q->proto, proto), src,
-				q->sport, dst, q->dport);
+		gw_cell_fmt(t, "%s %s port %u -> %s port %u", gw_cmd_proto_text(q->proto, proto),
+				src, q->sport, dst, q->dport);
 	else
 		gw_cell_fmt(t, "%s %s -> %s", gw_cmd_proto_text(q->proto, proto), src, dst);
 }
@@ -69,7 +69,8 @@ policy_fact(struct gw_table *t, const struct gw_explain *ex)
 	if (ex->for_us)
 		gw_cell_text(t, "none: it is for us");
 	else if (ex->rule != NULL)
-		gw_cell_fmt(t, "rule %u: %s", ex->verdict.rule, gw_selector_text(&ex->rule->sel, sel));
+		gw_cell_fmt(t, "rule %u: %s", ex->verdict.rule,
+				gw_selector_text(&ex->rule->sel, sel));
 	else
 		gw_cell_text(t, "no rule matches: the default");
 }
@@ -84,7 +85,8 @@ fate(const struct gw_explain *ex)
 	case GW_ACTION_BYPASS:
 		return "forward in clear";
 	case GW_ACTION_TUNNEL:
-		return ex->tunnel != NULL && !ex->tunnel->up ? "drop: the tunnel is down" : "tunnel";
+		return ex->tunnel != NULL && !ex->tunnel->up ? "drop: the tunnel is down"
+							     : "tunnel";
 	default:
 		return "drop";
 	}
@@ -110,10 +112,12 @@ nexthop_facts(struct gw_table *t, const struct gw *gw, const struct gw_explain *
 	const struct gw_nexthop *nh = &ex->nh;
 	bool has_port = nh->kind != GW_NH_NONE && nh->kind != GW_NH_BLACKHOLE &&
 			nh->port < gw->n_ports;
-	char mac[18];
+	char mac[18], via[GW_ADDR_STRLEN];
 
 	gw_fact(t, "next_hop", "next hop", GW_KIND_TEXT);
 	gw_cell_text(t, gw_nexthop_kind(nh->kind));
+	gw_fact(t, "via", "  via", GW_KIND_TEXT);
+	gw_cell_text(t, nh->via.family != 0 ? gw_addr_text(&nh->via, via) : NULL);
 	gw_fact(t, "port", "  port", GW_KIND_TEXT);
 	gw_cell_text(t, has_port ? gw->port[nh->port].name : NULL);
 	gw_fact(t, "mac", "  MAC", GW_KIND_TEXT);

@@ -7,7 +7,7 @@
 
 #include "commands.h"
 
-/* The SA whose algorithm, ESN, window and addresses a new one takes over: the newest of its direction. */
+/* The newest SA of a direction: a new one takes over its algorithm, ESN, window and addresses. */
 static const struct ipsec_pcpu_sa_params *
 like(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 {

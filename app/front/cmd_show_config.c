@@ -34,7 +34,7 @@ general(struct gw_doc *doc, const struct gw *gw)
 	gw_cell_text(t, cfg->state_file);
 	gw_fact(t, "allow_iv_reuse", "allow_iv_reuse", GW_KIND_BOOL);
 	gw_cell_bool(t, cfg->allow_iv_reuse);
-	gw_fact(t, "console_socket", "console_socket", GW_KIND_TEXT);
+	gw_fact(t, "console", "console", GW_KIND_TEXT);
 	gw_cell_text(t, cfg->console_socket);
 	gw_fact(t, "idle_sleep_us", "idle_sleep_us", GW_KIND_COUNT);
 	gw_cell_num(t, cfg->idle_sleep_us);
@@ -170,9 +170,9 @@ sa_row(struct gw_table *t, const char *tunnel, const struct ipsec_pcpu_sa_params
 	gw_cell_text(t, p->dir == IPSEC_PCPU_IN ? "in" : "out");
 	gw_cell_num(t, p->spi);
 	if (p->pcpu == IPSEC_PCPU_ANY)
-		gw_cell_text(t, "any");
+		gw_cell_none(t);
 	else
-		gw_cell_fmt(t, "%u", p->pcpu);
+		gw_cell_num(t, p->pcpu);
 	gw_cell_text(t, p->algo->name);
 	gw_cell_bool(t, p->esn);
 	if (p->dir == IPSEC_PCPU_IN)
@@ -190,7 +190,7 @@ sas(struct gw_doc *doc, const struct gw *gw)
 			{"tunnel", "SA of", GW_KIND_TEXT},
 			{"dir", "dir", GW_KIND_TEXT},
 			{"spi", "spi", GW_KIND_SPI},
-			{"pcpu", "pcpu", GW_KIND_TEXT},
+			{"pcpu", "pcpu", GW_KIND_PCPU},
 			{"algo", "algo", GW_KIND_TEXT},
 			{"esn", "esn", GW_KIND_BOOL},
 			{"replay_window", "replay_window", GW_KIND_COUNT},

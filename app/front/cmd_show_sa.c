@@ -39,7 +39,7 @@ num_or_none(struct gw_table *t, bool there, uint64_t v)
 static const struct gw_column sa_columns[] = {
 		{"dir", "dir", GW_KIND_TEXT},
 		{"spi", "SPI", GW_KIND_SPI},
-		{"pcpu", "pcpu", GW_KIND_COUNT},
+		{"pcpu", "pcpu", GW_KIND_PCPU},
 		{"worker", "worker", GW_KIND_COUNT},
 		{"algo", "algorithm", GW_KIND_TEXT},
 		{"esn", "ESN", GW_KIND_BOOL},
@@ -50,6 +50,8 @@ static const struct gw_column sa_columns[] = {
 		{"pps", "Mpps", GW_KIND_PPS},
 		{"bps", "Gbit/s", GW_KIND_BPS},
 		{"seq", "seq", GW_KIND_COUNT},
+		{"lost", "lost", GW_KIND_COUNT},
+		{"displaced", "displaced", GW_KIND_COUNT},
 		{"drops", "drops", GW_KIND_COUNT},
 		{"age_s", "age s", GW_KIND_SECONDS},
 };
@@ -75,6 +77,8 @@ sa_row(struct gw_table *t, const struct gw_sa *sa, uint64_t now)
 	gw_cell_real(t, sa->pps);
 	gw_cell_real(t, sa->bps);
 	gw_cell_num(t, st.seq);
+	num_or_none(t, prm->dir == IPSEC_PCPU_IN, st.lost);
+	num_or_none(t, prm->dir == IPSEC_PCPU_IN, st.displaced);
 	gw_cell_num(t, sum_drops(&st));
 	gw_cell_real(t, now > sa->created ? (double)(now - sa->created) / 1e9 : 0);
 }
@@ -176,12 +180,14 @@ nexthop_facts(struct gw_table *t, const struct gw *gw, const struct gw_tunnel *t
 	bool resolved = nh != NULL && nh->kind == GW_NH_ETHER;
 	bool has_port = nh != NULL && nh->kind != GW_NH_NONE && nh->kind != GW_NH_BLACKHOLE &&
 			nh->port < gw->n_ports;
-	char mac[18];
+	char mac[18], via[GW_ADDR_STRLEN];
 
 	gw_fact(t, "inner_mtu", "inner MTU", GW_KIND_COUNT);
 	num_or_none(t, tv != NULL && tv->inner_mtu != 0, tv != NULL ? tv->inner_mtu : 0);
 	gw_fact(t, "next_hop", "next hop", GW_KIND_TEXT);
 	gw_cell_text(t, nh != NULL ? gw_nexthop_kind(nh->kind) : NULL);
+	gw_fact(t, "next_hop_via", "  via", GW_KIND_TEXT);
+	gw_cell_text(t, nh != NULL && nh->via.family != 0 ? gw_addr_text(&nh->via, via) : NULL);
 	gw_fact(t, "next_hop_port", "  port", GW_KIND_TEXT);
 	gw_cell_text(t, has_port ? gw->port[nh->port].name : NULL);
 	gw_fact(t, "next_hop_mac", "  MAC", GW_KIND_TEXT);
@@ -240,7 +246,8 @@ gw_cmd_show_tunnel(struct gw_cmd *cmd)
 	struct gw_table *t;
 
 	if (tun == NULL) {
-		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"", gw_cmd_arg(cmd, "NAME"));
+		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"",
+				gw_cmd_arg(cmd, "NAME"));
 		return -ENOENT;
 	}
 	doc = gw_doc_new();
@@ -278,7 +285,7 @@ sa_drops(struct gw_table *t, const struct gw_sa *sa, const char *tunnel)
 	}
 }
 
-/* All SAs, or those of an SPI, which outbound may be several; with @drops not NULL why they drop. */
+/* All SAs, or those of an SPI (outbound there may be several); into @drops why they drop. */
 static unsigned int
 sa_rows(const struct gw *gw, const uint64_t *spi, struct gw_table *sas, struct gw_table *drops)
 {

@@ -116,6 +116,7 @@ balance(struct gw_doc *doc, const struct gw *gw, const struct gw_counters *c)
 	uint64_t in = c->rx + c->injected + c->created;
 	uint64_t drops = sum_drops(c);
 	uint64_t out = c->tx + c->punted + c->absorbed + drops;
+	uint64_t overruns, reopens;
 
 	gw_fact(t, "in", "in", GW_KIND_COUNT);
 	gw_cell_num(t, in);
@@ -131,6 +132,13 @@ balance(struct gw_doc *doc, const struct gw *gw, const struct gw_counters *c)
 	gw_cell_num(t, gw->punt_written);
 	gw_fact(t, "punt_failed", "refused by the kernel", GW_KIND_COUNT);
 	gw_cell_num(t, gw->punt_failed);
+	gw_fact(t, "inject_full", "from the kernel, no room", GW_KIND_COUNT);
+	gw_cell_num(t, gw->inject_full);
+	gw_nl_faults(gw->nl, &overruns, &reopens);
+	gw_fact(t, "netlink_overruns", "netlink: read anew after loss", GW_KIND_COUNT);
+	gw_cell_num(t, overruns);
+	gw_fact(t, "netlink_reopens", "netlink: socket opened again", GW_KIND_COUNT);
+	gw_cell_num(t, reopens);
 }
 
 int

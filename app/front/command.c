@@ -2,11 +2,11 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "argument.h"
 #include "command.h"
 
 #define MAX_VARIANTS 8 /* of one row: each [...] doubles them */
@@ -50,155 +50,6 @@ enum fit {
 	FIT_LITERAL,
 };
 
-static const struct {
-	uint8_t number;
-	const char *name;
-} protocols[] = {
-		{IPPROTO_ICMP, "icmp"},
-		{IPPROTO_TCP, "tcp"},
-		{IPPROTO_UDP, "udp"},
-		{IPPROTO_DCCP, "dccp"},
-		{IPPROTO_GRE, "gre"},
-		{IPPROTO_ESP, "esp"},
-		{IPPROTO_ICMPV6, "icmp6"},
-		{IPPROTO_SCTP, "sctp"},
-};
-
-bool
-gw_cmd_number(const char *s, uint64_t max, uint64_t *v)
-{
-	unsigned long long n;
-	bool hex = s[0] == '0' && (s[1] == 'x' || s[1] == 'X');
-	char *end;
-
-	/* strtoull() takes signs and white space, and octal: we do not */
-	if (!(hex ? isxdigit((unsigned char)s[2]) : isdigit((unsigned char)s[0])))
-		return false;
-	errno = 0;
-	n = strtoull(s, &end, hex ? 16 : 10);
-	if (errno != 0 || *end != '\0' || n > max)
-		return false;
-	*v = n;
-	return true;
-}
-
-bool
-gw_cmd_proto(const char *s, uint8_t *proto)
-{
-	uint64_t n;
-
-	for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++) {
-		if (strcmp(s, protocols[i].name) == 0) {
-			*proto = protocols[i].number;
-			return true;
-		}
-	}
-	if (!gw_cmd_number(s, 255, &n))
-		return false;
-	*proto = n;
-	return true;
-}
-
-const char *
-gw_cmd_proto_text(uint8_t proto, char *buf)
-{
-	for (size_t i = 0; i < sizeof(protocols) / sizeof(protocols[0]); i++)
-		if (protocols[i].number == proto)
-			return protocols[i].name;
-	snprintf(buf, 16, "%u", proto);
-	return buf;
-}
-
-static bool
-is_spi(const char *s)
-{
-	uint64_t v;
-
-	return gw_cmd_number(s, UINT32_MAX, &v);
-}
-
-static bool
-is_port_number(const char *s)
-{
-	uint64_t v;
-
-	return gw_cmd_number(s, UINT16_MAX, &v);
-}
-
-static bool
-is_pcpu(const char *s)
-{
-	uint64_t v;
-
-	return gw_cmd_number(s, IPSEC_PCPU_ANY - 1, &v);
-}
-
-static bool
-is_addr(const char *s)
-{
-	struct gw_addr addr;
-
-	return gw_addr_parse(s, &addr) == 0;
-}
-
-static bool
-is_proto(const char *s)
-{
-	uint8_t proto;
-
-	return gw_cmd_proto(s, &proto);
-}
-
-static bool
-is_path(const char *s)
-{
-	return s[0] == '/';
-}
-
-static bool
-is_word(const char *s)
-{
-	return s[0] != '\0';
-}
-
-/* The arguments there are. Either names says which living names it takes, or fits checks it. */
-static const struct kind {
-	const char *name;
-	const char *what;
-	bool (*fits)(const char *s);
-	enum gw_cmd_names names;
-} kinds[] = {
-		{"NAME", "of a tunnel", NULL, GW_CMD_TUNNELS},
-		{"TUNNEL", "of a tunnel", NULL, GW_CMD_TUNNELS},
-		{"PORT", "of a port", NULL, GW_CMD_PORTS},
-		{"SPI", "a number, 0x... or decimal", is_spi, 0},
-		{"PCPU", "the number of the worker that is to own it, from 0", is_pcpu, 0},
-		{"SRC", "an IPv4 or IPv6 address", is_addr, 0},
-		{"DST", "an IPv4 or IPv6 address", is_addr, 0},
-		{"PROTO", "tcp, udp, icmp, icmp6, sctp, dccp, gre, esp or 0 to 255", is_proto, 0},
-		{"SPORT", "a port number, 0 to 65535", is_port_number, 0},
-		{"DPORT", "a port number, 0 to 65535", is_port_number, 0},
-		{"KEYFILE", "path of a file, from / on: the gateway reads it", is_path, 0},
-		{"WORD", "a word", is_word, 0},
-};
-
-static const struct kind *
-kind_of(const char *s, unsigned int len)
-{
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		if (strlen(kinds[i].name) == len && memcmp(kinds[i].name, s, len) == 0)
-			return &kinds[i];
-	return NULL;
-}
-
-void
-gw_cmd_kinds_doc(FILE *out)
-{
-	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
-		fprintf(out, "| `%s` | %s%s |\n", kinds[i].name,
-				kinds[i].fits == NULL ? "the name " : "", kinds[i].what);
-}
-
 static const char *
 name_at(const struct gw_cmds *cmds, enum gw_cmd_names what, unsigned int i)
 {
@@ -206,7 +57,7 @@ name_at(const struct gw_cmds *cmds, enum gw_cmd_names what, unsigned int i)
 }
 
 static bool
-kind_fits(const struct gw_cmds *cmds, const struct kind *kind, const char *word)
+kind_fits(const struct gw_cmds *cmds, const struct gw_argument *kind, const char *word)
 {
 	const char *name;
 
@@ -252,7 +103,8 @@ fit(const struct gw_cmds *cmds, const struct token *tok, const char *word, struc
 	while (alternative(tok, &at, &alt)) {
 		f = FIT_NO;
 		if (is_argument(&alt))
-			f = kind_fits(cmds, kind_of(alt.s, alt.len), word) ? FIT_ARGUMENT : FIT_NO;
+			f = kind_fits(cmds, gw_argument_find(alt.s, alt.len), word) ? FIT_ARGUMENT
+										    : FIT_NO;
 		else if (len > 0 && len <= alt.len && memcmp(alt.s, word, len) == 0)
 			f = len == alt.len ? FIT_LITERAL : FIT_ABBREVIATED;
 		if (f > best) {
@@ -273,7 +125,7 @@ token_ok(const struct token *tok)
 		if (alt.len == 0)
 			return false;
 		if (is_argument(&alt)) {
-			if (kind_of(alt.s, alt.len) == NULL)
+			if (gw_argument_find(alt.s, alt.len) == NULL)
 				return false;
 			continue;
 		}
@@ -393,8 +245,7 @@ split_line(const char *s, char *buf, struct line *line, struct gw_text *why)
 			return 0;
 		if (line->n == GW_CMD_MAX_WORDS) {
 			if (why != NULL)
-				gw_text_printf(why, "too many words: at most %d",
-						GW_CMD_MAX_WORDS);
+				gw_text_printf(why, "too many words: at most %d", GW_CMD_MAX_WORDS);
 			return -EINVAL;
 		}
 		line->word[line->n++] = buf;
@@ -445,13 +296,13 @@ narrow(const struct gw_cmds *cmds, bool *alive, const char *word, unsigned int i
 static void
 put_alternative(const struct gw_cmds *cmds, const struct token *alt, struct gw_text *out)
 {
-	const struct kind *kind;
+	const struct gw_argument *kind;
 	const char *name;
 
 	gw_text_add(out, alt->s, alt->len);
 	if (!is_argument(alt))
 		return;
-	kind = kind_of(alt->s, alt->len);
+	kind = gw_argument_find(alt->s, alt->len);
 	gw_text_printf(out, " (%s", kind->what);
 	if (kind->fits == NULL) {
 		for (unsigned int i = 0; (name = name_at(cmds, kind->names, i)) != NULL; i++) {
@@ -477,8 +328,7 @@ static bool
 seen_before(struct seen *seen, const struct token *alt)
 {
 	for (unsigned int i = 0; i < seen->n; i++)
-		if (seen->alt[i].len == alt->len &&
-				memcmp(seen->alt[i].s, alt->s, alt->len) == 0)
+		if (seen->alt[i].len == alt->len && memcmp(seen->alt[i].s, alt->s, alt->len) == 0)
 			return true;
 	if (seen->n < sizeof(seen->alt) / sizeof(seen->alt[0]))
 		seen->alt[seen->n++] = *alt;
@@ -565,8 +415,9 @@ choose(const struct gw_cmds *cmds, bool *alive, const struct line *line, struct 
 	bool complete[cmds->n], several = false;
 
 	for (unsigned int k = 0; k < cmds->n; k++) {
-		complete[k] = alive[k] && (cmds->v[k].n == line->n ||
-				(cmds->v[k].repeat && cmds->v[k].n < line->n));
+		complete[k] = alive[k] &&
+				(cmds->v[k].n == line->n ||
+						(cmds->v[k].repeat && cmds->v[k].n < line->n));
 		if (!complete[k])
 			continue;
 		several |= v != NULL && v->row != cmds->v[k].row;
@@ -714,13 +565,15 @@ gw_cmd_complete(const struct gw_cmds *cmds, const char *text, struct gw_cmd_comp
 	collect(cmds, alive, at, &seen);
 	for (unsigned int i = 0; i < seen.n; i++) {
 		const struct token *alt = &seen.alt[i];
-		const struct kind *kind = is_argument(alt) ? kind_of(alt->s, alt->len) : NULL;
+		const struct gw_argument *kind =
+				is_argument(alt) ? gw_argument_find(alt->s, alt->len) : NULL;
 		const char *name;
 
 		if (kind == NULL) {
 			found_one(&f, alt->s, alt->len);
 		} else if (kind->fits == NULL) {
-			for (unsigned int k = 0; (name = name_at(cmds, kind->names, k)) != NULL; k++)
+			for (unsigned int k = 0; (name = name_at(cmds, kind->names, k)) != NULL;
+					k++)
 				found_one(&f, name, strlen(name));
 		} else {
 			/* cannot be completed, but it is good to know */

@@ -15,8 +15,6 @@
  */
 
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
 
 #include "../control/config.h"
 #include "text.h"
@@ -52,7 +50,7 @@ struct gw_cmd {
 	unsigned int n_words;
 	struct {
 		const char *text; /* as typed; a literal in full */
-		const char *name; /* an argument's name in the syntax, not 0-terminated; NULL: a literal */
+		const char *name; /* of an argument, in the syntax (no 0 behind it); NULL: a literal */
 		unsigned int name_len;
 	} word[GW_CMD_MAX_WORDS];
 	char buf[GW_CMD_MAX_LINE + GW_CMD_MAX_WORDS]; /* where the texts are: words as typed, */
@@ -95,24 +93,12 @@ bool gw_cmd_has(const struct gw_cmd *cmd, const char *literal);
 /** What could stand at the end of an unfinished line, for TAB. */
 struct gw_cmd_completion {
 	char add[GW_CMD_MAX_LINE]; /* what is sure: to be put at the cursor; "" */
-	struct gw_text choices; /* one per line, where there are several or an argument is due; to be freed */
+	struct gw_text choices; /* what may stand there, a line each; to be freed */
 };
 
 void gw_cmd_complete(const struct gw_cmds *cmds, const char *line, struct gw_cmd_completion *c);
 
-/** Rows that begin with the words of a line, as "syntax  help" lines; how many. For "?" and help. */
+/** Rows that begin with the words of a line, as "syntax  help" lines. Returns how many. */
 unsigned int gw_cmd_help(const struct gw_cmds *cmds, const char *line, struct gw_text *out);
-
-/** Number in decimal or 0x...; false where it is none or above max. */
-bool gw_cmd_number(const char *s, uint64_t max, uint64_t *v);
-
-/** IP protocol by name or number. */
-bool gw_cmd_proto(const char *s, uint8_t *proto);
-
-/** Its name, or the number; @p buf of 16. */
-const char *gw_cmd_proto_text(uint8_t proto, char *buf);
-
-/** Print what each kind of argument takes, as "NAME  sentence" rows of Markdown. */
-void gw_cmd_kinds_doc(FILE *out);
 
 #endif /* COMMAND_H */

@@ -9,7 +9,8 @@
 const struct gw_command gw_commands[] = {
 		{"help [WORD...]", gw_cmd_help_words,
 				"all commands, or those that begin with these words"},
-		{"show config [json]", gw_cmd_show_config, "the configuration in use, without keys"},
+		{"show config [json]", gw_cmd_show_config,
+				"the configuration in use, without keys"},
 		{"show ports [json]", gw_cmd_show_ports,
 				"ports: device, link, MAC, queues, counts, what is special"},
 		{"show workers [json]", gw_cmd_show_workers,
@@ -21,10 +22,12 @@ const struct gw_command gw_commands[] = {
 				"all SAs, or those with this SPI and what they dropped"},
 		{"show drops [all] [json]", gw_cmd_show_drops,
 				"why packets were dropped, and what to do about it; all: those at 0 too"},
-		{"show stats [json]", gw_cmd_show_stats, "counters by worker, and whether they balance"},
+		{"show stats [json]", gw_cmd_show_stats,
+				"counters by worker, and whether they balance"},
 		{"show neighbours [json]", gw_cmd_show_neighbours,
 				"MAC addresses, as the kernel knows them"},
-		{"show routes [json]", gw_cmd_show_routes, "routes through the ports, as the kernel has them"},
+		{"show routes [json]", gw_cmd_show_routes,
+				"routes through the ports, as the kernel has them"},
 		{"show version [json]", gw_cmd_show_version, "versions, process, how long it runs"},
 		{"explain SRC DST PROTO [SPORT DPORT] [json]", gw_cmd_explain,
 				"what would happen to such a packet, and why"},
@@ -116,8 +119,9 @@ gw_cmd_help_words(struct gw_cmd *cmd)
 		gw_error_set(&cmd->err, NULL, 0, "no command begins with \"%s\"; help lists all",
 				gw_text_str(&line));
 	else if (cmd->n_words == 1)
-		gw_text_puts(cmd->out, "\nWords can be abbreviated; TAB completes, ? explains, "
-				       "json at the end is for programs.\n");
+		gw_text_puts(cmd->out,
+				"\nWords can be abbreviated; TAB completes, ? explains, "
+				"json at the end is for programs.\n");
 	gw_text_fini(&line);
 	return n != 0 ? 0 : -ENOENT;
 }

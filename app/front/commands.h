@@ -10,6 +10,7 @@
  */
 
 #include "../control/control.h"
+#include "argument.h"
 #include "command.h"
 #include "table.h"
 

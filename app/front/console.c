@@ -31,8 +31,7 @@ struct gw_console {
 	struct stat st; /* of the socket we made: only that one is removed at the end */
 };
 
-static void
-on_accept(void *arg, uint32_t events);
+static void on_accept(void *arg, uint32_t events);
 
 static int
 set_address(struct sockaddr_un *addr, const char *path, struct gw_error *err)
@@ -40,7 +39,8 @@ set_address(struct sockaddr_un *addr, const char *path, struct gw_error *err)
 	memset(addr, 0, sizeof(*addr));
 	addr->sun_family = AF_UNIX;
 	if (strlen(path) >= sizeof(addr->sun_path)) {
-		gw_error_set(err, NULL, 0, "console socket %s: the path is too long: at most %zu characters",
+		gw_error_set(err, NULL, 0,
+				"console socket %s: the path is too long: at most %zu characters",
 				path, sizeof(addr->sun_path) - 1);
 		return -ENAMETOOLONG;
 	}
@@ -59,8 +59,10 @@ clear_the_way(const struct sockaddr_un *addr, struct gw_error *err)
 	if (lstat(path, &st) != 0)
 		return 0; /* bind() says what is wrong, if anything */
 	if (!S_ISSOCK(st.st_mode)) {
-		gw_error_set(err, NULL, 0, "console socket %s: this exists and is not a socket: use "
-				"another path, or remove it", path);
+		gw_error_set(err, NULL, 0,
+				"console socket %s: this exists and is not a socket: use "
+				"another path, or remove it",
+				path);
 		return -EEXIST;
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -71,8 +73,10 @@ clear_the_way(const struct sockaddr_un *addr, struct gw_error *err)
 	if (rc == ECONNREFUSED && unlink(path) == 0)
 		return 0;
 	if (rc == 0 || rc == EAGAIN) {
-		gw_error_set(err, NULL, 0, "console socket %s: another gateway is running there: "
-				"console_socket in the configuration sets another path", path);
+		gw_error_set(err, NULL, 0,
+				"console socket %s: another gateway is running there: "
+				"console = \"...\" in the configuration sets another",
+				path);
 		return -EADDRINUSE;
 	}
 	if (rc != ECONNREFUSED)
@@ -90,11 +94,15 @@ say_why_bind_failed(const char *path, int error, struct gw_error *err)
 
 	strcpy(copy, path);
 	if (error == ENOENT)
-		gw_error_set(err, NULL, 0, "console socket %s: there is no directory %s: make it, or "
-				"set console_socket in the configuration", path, dirname(copy));
+		gw_error_set(err, NULL, 0,
+				"console socket %s: there is no directory %s: make it, or "
+				"set console = \"...\" in the configuration",
+				path, dirname(copy));
 	else if (error == EACCES || error == EROFS)
-		gw_error_set(err, NULL, 0, "console socket %s: %s may not be written to: set "
-				"console_socket in the configuration", path, dirname(copy));
+		gw_error_set(err, NULL, 0,
+				"console socket %s: %s may not be written to: set "
+				"console = \"...\" in the configuration",
+				path, dirname(copy));
 	else
 		gw_error_set(err, NULL, 0, "console socket %s: %s", path, strerror(error));
 }

@@ -28,7 +28,7 @@ gw_console_doc(FILE *out)
 		fputs(" |\n", out);
 	}
 	fputs("\n| argument | what it takes |\n|---|---|\n", out);
-	gw_cmd_kinds_doc(out);
+	gw_argument_doc(out);
 }
 
 void
@@ -37,7 +37,8 @@ gw_counters_doc(FILE *out)
 	fputs("| counter | what it counts |\n|---|---|\n", out);
 	for (unsigned int i = 0; i < GW_N_COUNTERS; i++)
 		fprintf(out, "| `%s` | %s |\n", gw_counter_info[i].name, gw_counter_info[i].what);
-	fputs("\nDrops of the gateway (`gw`):\n\n| drop | why | what to do |\n|---|---|---|\n", out);
+	fputs("\nDrops of the gateway (`gw`):\n\n| drop | why | what to do |\n|---|---|---|\n",
+			out);
 	for (unsigned int i = 0; i < GW_N_DROPS; i++)
 		fprintf(out, "| `%s` | %s | %s |\n", gw_drop_info[i].name, gw_drop_info[i].what,
 				gw_drop_info[i].remedy);

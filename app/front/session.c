@@ -84,7 +84,7 @@ gw_session_is_terminal(const struct gw_session *s)
 	return s->terminal;
 }
 
-/* Send what goes out without waiting. Asking poll() first makes that true of blocking descriptors too. */
+/* Send what goes out without waiting: after poll() that is true of blocking descriptors, too. */
 static void
 flush(struct gw_session *s)
 {
@@ -225,7 +225,10 @@ finish_line(struct gw_session *s)
 		rdline_newline(s->rdl, PROMPT);
 }
 
-/* Ctrl-C: forget the line. On an empty one say how to get out: it is not the way to stop a gateway. */
+/*
+ * Ctrl-C: forget the line. On an empty one say how to get out: it is not the
+ * way to stop a gateway.
+ */
 static void
 interrupt(struct gw_session *s)
 {
@@ -233,8 +236,9 @@ interrupt(struct gw_session *s)
 
 	gw_text_puts(&s->out, "^C\n");
 	if (empty)
-		gw_text_puts(&s->out, s->terminal ? "(quit or Ctrl-D ends the gateway)\n" :
-						    "(exit or Ctrl-D leaves this console)\n");
+		gw_text_puts(&s->out,
+				s->terminal ? "(quit or Ctrl-D ends the gateway)\n"
+					    : "(exit or Ctrl-D leaves this console)\n");
 	rdline_newline(s->rdl, PROMPT);
 }
 
@@ -286,10 +290,11 @@ start_keys(struct gw_session *s)
 	if (s->rdl == NULL)
 		return -ENOMEM;
 	s->mode = MODE_KEYS;
-	gw_text_puts(&s->out, s->terminal ? "dpdk-pcpu-gw: help lists the commands, quit or Ctrl-D "
-					    "ends the gateway\n" :
-					    "dpdk-pcpu-gw: help lists the commands, exit or Ctrl-D "
-					    "leaves, quit ends the gateway\n");
+	gw_text_puts(&s->out,
+			s->terminal ? "dpdk-pcpu-gw: help lists the commands, quit or Ctrl-D "
+				      "ends the gateway\n"
+				    : "dpdk-pcpu-gw: help lists the commands, exit or Ctrl-D "
+				      "leaves, quit ends the gateway\n");
 	rdline_newline(s->rdl, PROMPT);
 	return 0;
 }
@@ -443,7 +448,7 @@ open_stdout(void)
 	return fd >= 0 ? fd : fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 }
 
-/* epoll refuses files and /dev/null, which are always ready: an eventfd that is always ready stands for them. */
+/* epoll refuses files and /dev/null. They are always ready: such an eventfd stands for them. */
 static int
 watch_stdin(struct gw_session *s)
 {

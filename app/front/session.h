@@ -40,8 +40,8 @@ int gw_session_socket(struct gw *gw, const struct gw_cmds *cmds, int fd, gw_sess
 		void *arg, struct gw_session **session);
 
 /** On stdin and stdout: keys where they are a terminal, else lines without an answer's end mark. */
-int gw_session_terminal(struct gw *gw, const struct gw_cmds *cmds, gw_session_done *done,
-		void *arg, struct gw_session **session);
+int gw_session_terminal(struct gw *gw, const struct gw_cmds *cmds, gw_session_done *done, void *arg,
+		struct gw_session **session);
 
 /** Send what can be sent at once, restore the terminal or close the socket. NULL is allowed. */
 void gw_session_free(struct gw_session *s);

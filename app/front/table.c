@@ -343,7 +343,7 @@ static void
 cell_plain(struct gw_text *out, const struct cell *c, enum gw_kind kind)
 {
 	if (c->none) {
-		gw_text_puts(out, "-");
+		gw_text_puts(out, kind == GW_KIND_PCPU ? "any" : "-");
 		return;
 	}
 	switch (kind) {
@@ -352,6 +352,7 @@ cell_plain(struct gw_text *out, const struct cell *c, enum gw_kind kind)
 		break;
 	case GW_KIND_COUNT:
 	case GW_KIND_BYTES:
+	case GW_KIND_PCPU:
 		gw_text_printf(out, "%" PRIu64, c->num);
 		break;
 	case GW_KIND_DIFF:
@@ -389,6 +390,7 @@ cell_json(struct gw_text *out, const struct cell *c, enum gw_kind kind)
 		break;
 	case GW_KIND_COUNT:
 	case GW_KIND_BYTES:
+	case GW_KIND_PCPU:
 	case GW_KIND_SPI:
 		gw_text_printf(out, "%" PRIu64, c->num);
 		break;
@@ -413,7 +415,7 @@ right_aligned(enum gw_kind kind)
 	return kind != GW_KIND_TEXT && kind != GW_KIND_BOOL && kind != GW_KIND_SPI;
 }
 
-/* One field of a line; @p last: no spaces behind it. */
+/* One field of a line; no spaces stand at the end of the last. */
 static void
 put_field(struct gw_text *out, const char *s, size_t w, bool right, bool last)
 {
@@ -423,9 +425,13 @@ put_field(struct gw_text *out, const char *s, size_t w, bool right, bool last)
 	if (right)
 		gw_text_fill(out, ' ', pad);
 	gw_text_puts(out, s);
-	if (!right && !last)
-		gw_text_fill(out, ' ', pad);
-	gw_text_puts(out, last ? "\n" : "  ");
+	if (!last) {
+		gw_text_fill(out, ' ', (right ? 0 : pad) + 2);
+		return;
+	}
+	while (out->len > 0 && out->s[out->len - 1] == ' ')
+		out->s[--out->len] = '\0';
+	gw_text_puts(out, "\n");
 }
 
 static void

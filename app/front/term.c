@@ -25,7 +25,7 @@ gw_term_restore(void)
 	tcsetattr(term.fd, TCSANOW, &term.saved);
 }
 
-/* tcsetattr() is allowed in a handler; SA_RESETHAND lets the second raise() do what the first was to. */
+/* tcsetattr() is allowed in a handler; after SA_RESETHAND raise() does what the signal was to. */
 static void
 on_signal(int sig)
 {

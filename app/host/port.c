@@ -503,7 +503,7 @@ no_memory(struct gw_error *err, unsigned int n, uint16_t room, int rc)
 {
 	unsigned int mb = (unsigned int)(((uint64_t)n * (room + 256u)) >> 20) + 1;
 
-	if (rc != ENOMEM)
+	if (rc != ENOMEM && rc != ENOBUFS) /* ENOBUFS: the memory is there, but in too small pieces */
 		gw_error_set(err, NULL, 0, "cannot make a pool of %u mbufs: %s", n, strerror(rc));
 	else if (rte_eal_has_hugepages())
 		gw_error_set(err, NULL, 0,

@@ -190,6 +190,8 @@ struct ipsec_pcpu_sa_stats {
 	uint64_t packets;
 	uint64_t bytes; /**< Of inner packets, IP header included. */
 	uint64_t seq; /**< Last sent, or highest authenticated. */
+	uint64_t lost; /**< Inbound: numbers below seq that never came, too late ones included. */
+	uint64_t displaced; /**< Inbound: the furthest behind seq that a packet was accepted. */
 	uint64_t drops[IPSEC_PCPU_N_DROPS];
 };
 

@@ -29,6 +29,8 @@ struct replay {
 	uint64_t top; /* highest sequence number that was authenticated */
 	uint32_t window; /* packets; 0: no check */
 	uint32_t mask; /* words in use - 1; they are a power of 2 above window / 64 */
+	uint64_t accepted; /* packets noted */
+	uint64_t displaced; /* of those behind the top, how far the furthest was */
 };
 
 /** Start with everything up to @p seq seen. */
@@ -42,6 +44,8 @@ replay_init(struct replay *r, uint64_t *seen, uint32_t window, uint64_t seq)
 	r->top = seq;
 	r->window = window;
 	r->mask = words - 1;
+	r->accepted = 0;
+	r->displaced = 0;
 	memset(seen, 0xff, words * sizeof(seen[0]));
 	/* The bits above the top, in its own word, are still to come. */
 	seen[seq / REPLAY_WORD_BITS & r->mask] =
@@ -76,7 +80,10 @@ replay_advance(struct replay *r, uint64_t *seen, uint64_t seq)
 		for (uint64_t i = 0; i < gap && i <= r->mask; i++)
 			seen[(w - i) & r->mask] = 0;
 		r->top = seq;
+	} else if (r->top - seq > r->displaced) {
+		r->displaced = r->top - seq;
 	}
+	r->accepted++;
 	seen[w & r->mask] |= UINT64_C(1) << seq % REPLAY_WORD_BITS;
 }
 

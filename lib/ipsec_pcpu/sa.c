@@ -195,7 +195,6 @@ sa_init_outbound(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_sa_params *pr
 		sa->tos_fixed = (uint8_t)(prm->dscp << 2);
 	sa->df_copy = prm->df == IPSEC_PCPU_DF_COPY;
 	sa->df_set = prm->df == IPSEC_PCPU_DF_SET;
-	sa->seq = prm->seq;
 	ipsec_pcpu_sa_set_seq_limit(sa, prm->seq_limit);
 }
 
@@ -219,6 +218,7 @@ ipsec_pcpu_sa_init(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 	sa->version = prm->family == AF_INET ? 4 : 6;
 	sa->udp_len = params_udp_len(prm);
 	sa->outer_len = params_l3_len(prm) + sa->udp_len;
+	sa->seq = prm->seq;
 	sa->hard_packets = prm->hard_packets != 0 ? prm->hard_packets : UINT64_MAX;
 	sa->hard_bytes = prm->hard_bytes != 0 ? prm->hard_bytes : UINT64_MAX;
 	if (prm->dir == IPSEC_PCPU_OUT)
@@ -255,6 +255,17 @@ ipsec_pcpu_sa_count_drop(struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_drop reason, 
 	counter_add(&sa->drops[reason], n);
 }
 
+/** Sequence numbers that the top has passed and no packet came with. */
+static uint64_t
+lost(const struct ipsec_pcpu_sa *sa, uint64_t top)
+{
+	uint64_t accepted = __atomic_load_n(&sa->replay.accepted, __ATOMIC_RELAXED);
+	uint64_t passed = top - sa->seq;
+
+	/* without a window, duplicates are accepted too */
+	return passed > accepted ? passed - accepted : 0;
+}
+
 void
 ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *stats)
 {
@@ -263,6 +274,8 @@ ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *
 	stats->packets = __atomic_load_n(&sa->packets, __ATOMIC_RELAXED);
 	stats->bytes = __atomic_load_n(&sa->bytes, __ATOMIC_RELAXED);
 	stats->seq = __atomic_load_n(seq, __ATOMIC_RELAXED);
+	stats->lost = sa->dir == IPSEC_PCPU_IN ? lost(sa, stats->seq) : 0;
+	stats->displaced = __atomic_load_n(&sa->replay.displaced, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
 		stats->drops[i] = __atomic_load_n(&sa->drops[i], __ATOMIC_RELAXED);
 }

@@ -524,6 +524,7 @@ static void
 test_window(void **state)
 {
 	struct ipsec_pcpu_sa_params prm = make_params("aes128gcm16", AF_INET);
+	struct ipsec_pcpu_sa_stats st;
 	struct pkt p[66];
 	struct pair pair;
 
@@ -537,6 +538,10 @@ test_window(void **state)
 	assert_int_equal(decap_one(pair.ctx_in, pair.in, &p[2].mbuf), -1); /* 3: 63 behind */
 	assert_int_equal(decap_one(pair.ctx_in, pair.in, &p[1].mbuf), IPSEC_PCPU_DROP_TOO_OLD);
 	assert_int_equal(decap_one(pair.ctx_in, pair.in, &p[40].mbuf), -1);
+	ipsec_pcpu_sa_stats(pair.in, &st);
+	assert_int_equal(st.seq, 66);
+	assert_int_equal(st.lost, 63); /* 66, 3 and 41 came */
+	assert_int_equal(st.displaced, 63);
 	free_pair(&pair);
 }
 

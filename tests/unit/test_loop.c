@@ -120,7 +120,7 @@ count_new(void *arg, uint32_t events)
 	f->calls_new++;
 }
 
-/* Whichever comes first deletes both, and lets the number of the other be used again, by one that is not ready. */
+/* Whichever comes first deletes both, and uses the number of the other again. */
 static void
 kill_other(struct fixture *f, int *other)
 {

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* The state file: what was committed is what a next run finds, and nothing else. */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "control/reserve.h"
+
+static char dir[] = "/tmp/test_reserve.XXXXXX";
+static char path[64];
+
+static struct gw_reserve *
+must_open(void)
+{
+	struct gw_reserve *res;
+	struct gw_error err;
+
+	if (gw_reserve_open(path, &res, &err) != 0)
+		fail_msg("%s", err.text);
+	return res;
+}
+
+static void
+must_commit(struct gw_reserve *res)
+{
+	struct gw_error err;
+
+	if (gw_reserve_commit(res, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+static struct gw_reserve_key
+key(unsigned int i, bool out, uint64_t seq)
+{
+	struct gw_reserve_key k = {.seq = seq, .out = out, .esn = i % 2 != 0};
+
+	memset(k.id, 0xa5, sizeof(k.id));
+	memcpy(k.id + 3, &i, sizeof(i)); /* all start at the same place of the table */
+	return k;
+}
+
+static void
+set(struct gw_reserve *res, unsigned int i, bool out, uint64_t seq)
+{
+	struct gw_reserve_key k = key(i, out, seq);
+
+	assert_int_equal(gw_reserve_set(res, &k), 0);
+}
+
+static uint64_t
+get(const struct gw_reserve *res, unsigned int i, bool out)
+{
+	struct gw_reserve_key k = key(i, out, 0);
+
+	return gw_reserve_get(res, k.id, out);
+}
+
+static int
+clean(void **state)
+{
+	char other[128];
+
+	unlink(path);
+	snprintf(other, sizeof(other), "%s.tmp", path);
+	unlink(other);
+	return 0;
+}
+
+static void
+test_keeps(void **state)
+{
+	struct gw_reserve *res = must_open();
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	assert_true(get(res, 1, true) == 0);
+	set(res, 1, true, 1000);
+	set(res, 1, false, 77);
+	set(res, 2, true, UINT64_MAX);
+	must_commit(res);
+	set(res, 1, true, 5000); /* and a crash: not committed */
+	assert_true(get(res, 1, true) == 5000);
+	gw_reserve_close(res);
+	res = must_open();
+	assert_true(get(res, 1, true) == 1000);
+	assert_true(get(res, 1, false) == 77);
+	assert_true(get(res, 2, true) == UINT64_MAX);
+	assert_true(get(res, 2, false) == 0);
+	gw_reserve_close(res);
+	gw_reserve_close(NULL);
+}
+
+static void
+test_grows(void **state)
+{
+	struct gw_reserve *res = must_open();
+	struct gw_reserve_key k = key(1, true, 0);
+
+	set(res, 1, true, 1000);
+	set(res, 1, true, 999);
+	assert_true(get(res, 1, true) == 1000);
+	set(res, 1, false, 50);
+	gw_reserve_release(res, k.id, 2000); /* above: nothing to give back */
+	assert_true(get(res, 1, true) == 1000);
+	gw_reserve_release(res, k.id, 400);
+	assert_true(get(res, 1, true) == 400);
+	assert_true(get(res, 1, false) == 50);
+	k = key(3, true, 0);
+	gw_reserve_release(res, k.id, 400); /* unknown */
+	assert_true(get(res, 3, true) == 0);
+	gw_reserve_close(res);
+}
+
+static void
+test_many(void **state)
+{
+	struct gw_reserve *res = must_open();
+
+	for (unsigned int i = 0; i < 1000; i++)
+		for (int out = 0; out < 2; out++)
+			set(res, i, out, i * 2 + out + 1);
+	must_commit(res);
+	gw_reserve_close(res);
+	res = must_open();
+	for (unsigned int i = 0; i < 1000; i++)
+		for (int out = 0; out < 2; out++)
+			assert_true(get(res, i, out) == i * 2 + out + 1);
+	gw_reserve_close(res);
+}
+
+static void
+test_lock(void **state)
+{
+	struct gw_reserve *res = must_open(), *second;
+	struct gw_error err;
+	pid_t pid;
+	int status;
+
+	assert_int_equal(gw_reserve_open(path, &second, &err), -EWOULDBLOCK);
+	assert_non_null(strstr(err.text, "another gateway uses it"));
+	assert_null(second);
+	must_commit(res); /* replaces the file, not the lock */
+	assert_int_equal(gw_reserve_open(path, &second, &err), -EWOULDBLOCK);
+	gw_reserve_close(res);
+	/* a killed process holds nothing */
+	pid = fork();
+	if (pid == 0) {
+		res = must_open();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	gw_reserve_close(must_open());
+}
+
+/* The bytes of the file; malloc()ed. */
+static char *
+slurp(size_t *len)
+{
+	char *text = calloc(1, 4096);
+	FILE *f = fopen(path, "r");
+
+	*len = fread(text, 1, 4095, f);
+	fclose(f);
+	return text;
+}
+
+static void
+spew(const char *text, size_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_int_equal(fwrite(text, 1, len, f), len);
+	fclose(f);
+}
+
+static void
+expect_damaged(const char *text, size_t len)
+{
+	struct gw_reserve *res;
+	struct gw_error err;
+
+	spew(text, len);
+	if (gw_reserve_open(path, &res, &err) != -EBADMSG)
+		fail_msg("accepted: %.*s", (int)len, text);
+	assert_non_null(strstr(err.text, "damaged, or not a state file of ours"));
+}
+
+static void
+test_damaged(void **state)
+{
+	struct gw_reserve *res = must_open();
+	char *text;
+	size_t len;
+
+	set(res, 1, true, 123456);
+	set(res, 2, false, 7);
+	must_commit(res);
+	gw_reserve_close(res);
+	text = slurp(&len);
+	for (size_t n = 0; n < len; n++) /* cut short at every length, empty too */
+		expect_damaged(text, n);
+	for (size_t i = 0; i < len; i++)
+		for (int bit = 0; bit < 8; bit++) { /* each bit turned over */
+			text[i] ^= 1 << bit;
+			expect_damaged(text, len);
+			text[i] ^= 1 << bit;
+		}
+	text[len] = '\n';
+	expect_damaged(text, len + 1);
+	spew(text, len);
+	gw_reserve_close(must_open());
+	free(text);
+}
+
+static void
+test_bad_files(void **state)
+{
+	struct gw_reserve *res;
+	struct gw_error err;
+	char target[80], tmp[80];
+
+	gw_reserve_close(must_open());
+	assert_int_equal(chmod(path, 0602), 0);
+	assert_int_equal(gw_reserve_open(path, &res, &err), -EACCES);
+	assert_non_null(strstr(err.text, "others can write it; run: chmod 600"));
+	snprintf(target, sizeof(target), "%s.real", path);
+	assert_int_equal(rename(path, target), 0);
+	assert_int_equal(symlink(target, path), 0);
+	assert_int_equal(gw_reserve_open(path, &res, &err), -ELOOP);
+	assert_non_null(strstr(err.text, "a symbolic link: name the file"));
+	unlink(path);
+	unlink(target);
+	assert_int_equal(mkdir(path, 0700), 0);
+	assert_int_equal(gw_reserve_open(path, &res, &err), -EINVAL);
+	rmdir(path);
+	assert_int_equal(gw_reserve_open("/nonexistent/dir/state", &res, &err), -ENOENT);
+	assert_non_null(strstr(err.text, "/nonexistent/dir/state"));
+	/* what a killed run left behind */
+	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+	assert_int_equal(symlink("/nonexistent", tmp), 0);
+	gw_reserve_close(must_open());
+}
+
+/* A commit that fails says so, and the file is what it was. */
+static void
+test_failed_commit(void **state)
+{
+	struct gw_reserve *res = must_open();
+	char tmp[80], moved[64];
+	struct gw_error err;
+
+	set(res, 1, true, 10);
+	must_commit(res);
+	set(res, 1, true, 20);
+	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
+	assert_int_equal(mkdir(tmp, 0700), 0);
+	assert_int_not_equal(gw_reserve_commit(res, &err), 0);
+	assert_non_null(strstr(err.text, "cannot write it"));
+	rmdir(tmp);
+	snprintf(moved, sizeof(moved), "%s.moved", dir);
+	assert_int_equal(rename(dir, moved), 0); /* the disk is gone */
+	assert_int_not_equal(gw_reserve_commit(res, &err), 0);
+	assert_int_equal(rename(moved, dir), 0);
+	gw_reserve_close(res);
+	res = must_open();
+	assert_true(get(res, 1, true) == 10);
+	gw_reserve_close(res);
+}
+
+static void
+test_id(void **state)
+{
+	struct ipsec_pcpu_ctx *ctx = aligned_alloc(64, RTE_ALIGN_CEIL(ipsec_pcpu_ctx_size(), 64));
+	struct ipsec_pcpu_sa_params prm = {.algo = ipsec_pcpu_algo_find("aes128gcm16")};
+	uint8_t a[GW_RESERVE_ID_LEN], b[GW_RESERVE_ID_LEN];
+
+	assert_int_equal(ipsec_pcpu_ctx_init(ctx), 0);
+	for (int i = 0; i < prm.algo->key_len; i++)
+		prm.key[i] = i + 1;
+	gw_reserve_id(ctx, &prm, a);
+	prm.algo = ipsec_pcpu_algo_find("aes128gcm8"); /* the same key stream */
+	prm.key[19] ^= 1; /* salt */
+	gw_reserve_id(ctx, &prm, b);
+	assert_memory_equal(a, b, sizeof(a));
+	prm.key[15] ^= 1;
+	gw_reserve_id(ctx, &prm, b);
+	assert_memory_not_equal(a, b, sizeof(a));
+	ipsec_pcpu_ctx_fini(ctx);
+	free(ctx);
+}
+
+static int
+setup(void **state)
+{
+	if (mkdtemp(dir) == NULL)
+		return -1;
+	snprintf(path, sizeof(path), "%s/state", dir);
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	char cmd[64];
+
+	snprintf(cmd, sizeof(cmd), "rm -r %s", dir);
+	return system(cmd);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test_teardown(test_keeps, clean),
+			cmocka_unit_test_teardown(test_grows, clean),
+			cmocka_unit_test_teardown(test_many, clean),
+			cmocka_unit_test_teardown(test_lock, clean),
+			cmocka_unit_test_teardown(test_damaged, clean),
+			cmocka_unit_test_teardown(test_bad_files, clean),
+			cmocka_unit_test_teardown(test_failed_commit, clean),
+			cmocka_unit_test(test_id),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
