@@ -116,7 +116,7 @@ static const struct cfg_word protos[] = {
 		FIELD(raw_side, key_file)}, \
 	{section, "sport", CFG_NUMBER, 0, UINT16_MAX, "0", \
 		section == CFG_OUT ? "UDP source port (RFC 3948); 0 with dport 0: no UDP" \
-				   : "UDP source port, the peer's; others do as well; 0: as dport", \
+				   : "UDP source port, the peer's; any is accepted; 0: as dport", \
 		FIELD(raw_side, sport)}, \
 	{section, "dport", CFG_NUMBER, 0, UINT16_MAX, "0", \
 		section == CFG_OUT ? "UDP destination port, the peer's: 4500" \

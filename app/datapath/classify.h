@@ -35,6 +35,13 @@ cut_to(struct rte_mbuf *m, uint32_t len)
 	m->pkt_len = len;
 }
 
+/** The lengths of a packet's headers, in one store: bit fields one by one wait for each other. */
+static inline void
+set_header_lens(struct rte_mbuf *m, uint32_t l2_len, uint32_t l3_len, uint32_t l4_len)
+{
+	m->tx_offload = rte_mbuf_tx_offload(l2_len, l3_len, l4_len, 0, 0, 0, 0);
+}
+
 /** The ones' complement sum of an IPv4 header without options. */
 static inline uint16_t
 ip4_sum(const struct rte_ipv4_hdr *ip)
@@ -63,7 +70,8 @@ ip4_checksum_holds(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint
 
 /** ESP, in UDP or not, from the outer IP header on; which starts at @p ip. */
 static inline int
-classify_esp(struct rte_mbuf *m, const uint8_t *ip, uint32_t l3_len, uint32_t l4_len, uint32_t len)
+classify_esp(struct rte_mbuf *m, const uint8_t *ip, uint32_t l3_len, uint32_t l4_len, uint32_t len,
+		uint32_t l2_len)
 {
 	rte_be32_t spi;
 
@@ -72,8 +80,7 @@ classify_esp(struct rte_mbuf *m, const uint8_t *ip, uint32_t l3_len, uint32_t l4
 	memcpy(&spi, ip + l3_len + l4_len, sizeof(spi));
 	if (unlikely(rte_be_to_cpu_32(spi) < IPSEC_PCPU_MIN_SPI))
 		return GW_CLASS_DROP + GW_DROP_SPI_RESERVED;
-	m->l3_len = l3_len;
-	m->l4_len = l4_len;
+	set_header_lens(m, l2_len, l3_len, l4_len);
 	return GW_CLASS_ESP;
 }
 
@@ -102,7 +109,7 @@ classify_udp(const struct gw_local *local, struct rte_mbuf *m, const uint8_t *ip
 	if (marker == 0)
 		return GW_CLASS_PUNT;
 	cut_to(m, l2_len + l3_len + udp_len);
-	return classify_esp(m, ip, l3_len, sizeof(*udp), l3_len + udp_len);
+	return classify_esp(m, ip, l3_len, sizeof(*udp), l3_len + udp_len, l2_len);
 }
 
 /** An IP packet to one of our addresses. */
@@ -113,7 +120,7 @@ classify_ours(const struct gw_local *local, struct rte_mbuf *m, const uint8_t *i
 	if (proto == IPPROTO_UDP)
 		return classify_udp(local, m, ip, l3_len, len, l2_len);
 	if (proto == IPPROTO_ESP)
-		return classify_esp(m, ip, l3_len, 0, len);
+		return classify_esp(m, ip, l3_len, 0, len, l2_len);
 	return GW_CLASS_PUNT;
 }
 
@@ -135,8 +142,7 @@ classify4(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 	if (unlikely(!ip4_checksum_holds(m, ip, hlen)))
 		return GW_CLASS_DROP + GW_DROP_IP_CHECKSUM;
 	cut_to(m, l2_len + len);
-	m->l3_len = hlen;
-	m->l4_len = 0;
+	set_header_lens(m, l2_len, hlen, 0);
 	if (!gw_local_has4(local, ip->dst_addr)) {
 		/* multicast, class E and broadcast are the kernel's */
 		if (unlikely(*(const uint8_t *)&ip->dst_addr >= 224))
@@ -194,8 +200,7 @@ classify6(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 	if (unlikely(len > room))
 		return GW_CLASS_DROP + GW_DROP_MALFORMED;
 	cut_to(m, l2_len + len);
-	m->l3_len = sizeof(*ip);
-	m->l4_len = 0;
+	set_header_lens(m, l2_len, sizeof(*ip), 0);
 	if (gw_local_has6(local, dst))
 		return classify6_ours(local, m, ip, len, l2_len);
 	if (unlikely(dst[0] == 0xff || ip6_is_link_local(dst) || ip6_is_link_local(src)))
@@ -223,7 +228,7 @@ classify_frame(const struct gw_local *local, const struct gw_port_view *port, st
 
 	if (unlikely(m->data_len < sizeof(*eth)))
 		return GW_CLASS_DROP + GW_DROP_MALFORMED;
-	m->l2_len = sizeof(*eth);
+	set_header_lens(m, sizeof(*eth), 0, 0);
 	if (unlikely(!rte_is_same_ether_addr(&eth->dst_addr, &port->mac)))
 		return rte_is_multicast_ether_addr(&eth->dst_addr)
 				? GW_CLASS_PUNT

@@ -18,7 +18,7 @@ spi_of(const struct rte_mbuf *m)
 }
 
 /** May a packet from this tunnel be such a packet (RFC 4301 5.2)? */
-static inline bool
+static __rte_always_inline bool
 selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
 {
 	struct gw_flow flow;

@@ -7,17 +7,18 @@
 
 #include "send.h"
 
-/** Does the last answer fit a whole burst? */
+/** Read the flows of a burst. Does the last answer fit all of them? */
 static inline bool
-is_last(const struct gw_worker *w, const struct gw_flow flow[], uint16_t n)
+parse(const struct gw_worker *w, struct rte_mbuf *pkts[], struct gw_flow flow[], uint16_t n)
 {
-	uint16_t i = 0;
+	struct gw_flow last = w->last_flow;
+	bool same = w->last_valid;
 
-	if (unlikely(!w->last_valid))
-		return false;
-	while (i < n && gw_flow_equal(&flow[i], &w->last_flow))
-		i++;
-	return i == n;
+	for (uint16_t i = 0; i < n; i++) {
+		gw_flow_parse(&flow[i], rte_pktmbuf_mtod(pkts[i], void *), pkts[i]->data_len);
+		same &= gw_flow_equal(&flow[i], &last);
+	}
+	return same;
 }
 
 /** The verdicts of a burst: the last answer where it still fits, one look-up for all others. */
@@ -148,12 +149,12 @@ gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint
 	uint16_t other[GW_BURST];
 	uint16_t n_tunnel = 0;
 	uint16_t n_other = 0;
+	bool same;
 
-	for (uint16_t i = 0; i < n; i++)
-		gw_flow_parse(&flow[i], rte_pktmbuf_mtod(pkts[i], void *), pkts[i]->data_len);
+	same = parse(w, pkts, flow, n);
 	if (unlikely(port->n_rxq < w->n_workers && !handed))
 		n = gw_spread(w, port_idx, pkts, flow, n);
-	if (likely(is_last(w, flow, n) && w->last_verdict.action == GW_ACTION_TUNNEL)) {
+	if (likely(same && w->last_verdict.action == GW_ACTION_TUNNEL)) {
 		encap_all(w, port, w->last_verdict.tunnel, pkts, n);
 		return;
 	}

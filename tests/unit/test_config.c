@@ -617,12 +617,18 @@ test_thousand(void **state)
 static void
 test_doc(void **state)
 {
+	static char file[65536];
 	char *text = NULL;
 	size_t len;
-	FILE *out = open_memstream(&text, &len);
+	FILE *out = open_memstream(&text, &len), *f = fopen(CONFIG_DIR "/../docs/config.md", "r");
 
 	gw_config_doc(out);
 	fclose(out);
+	/* if not: dpdk-pcpu-gw --config-doc > docs/config.md */
+	assert_non_null(f);
+	assert_int_equal(fread(file, 1, sizeof(file), f), len);
+	fclose(f);
+	assert_memory_equal(file, text, len);
 	assert_non_null(strstr(text, "| `replay_window` | 0 to 4096 | 1024 |"));
 	assert_non_null(strstr(text, "| `replay_window` | 0 to 4096 | the tunnel's |"));
 	assert_non_null(strstr(text, "| `allow_iv_reuse` | true or false | false | DANGEROUS"));
