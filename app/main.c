@@ -80,6 +80,33 @@ asked_for(int argc, char **argv, const char *option)
 	return false;
 }
 
+/**
+ * EAL with our arguments. Hugepages hold expanded keys, so they must not stay
+ * as files behind a process that was killed: --in-memory, unless the user says
+ * how it is to be.
+ */
+static int
+start_eal(int argc, char **argv)
+{
+	static char in_memory[] = "--in-memory";
+	bool said = asked_for(argc, argv, "--in-memory") || asked_for(argc, argv, "--no-huge");
+	char **args = calloc(argc + 2, sizeof(*args));
+	int n = 0;
+	int rc;
+
+	if (args == NULL)
+		return -1;
+	for (int i = 0; i < argc; i++) {
+		said |= strncmp(argv[i], "--huge-unlink", strlen("--huge-unlink")) == 0;
+		args[n++] = argv[i];
+	}
+	if (!said)
+		args[n++] = in_memory;
+	rc = rte_eal_init(n, args);
+	free(args);
+	return rc;
+}
+
 /** EAL says what it did not like; say what to do. */
 static int
 eal_failed(int argc, char **argv)
@@ -88,7 +115,7 @@ eal_failed(int argc, char **argv)
 	if (!asked_for(argc, argv, "--no-huge") && !has_hugepages())
 		fprintf(stderr,
 				"dpdk-pcpu-gw: there are no free hugepages. Reserve some:\n"
-				"    echo 512 > /proc/sys/vm/nr_hugepages   (and give EAL --in-memory)\n"
+				"    echo 512 > /proc/sys/vm/nr_hugepages\n"
 				"or do without, slower: give EAL --no-huge -m 512\n");
 	else if (geteuid() != 0)
 		fprintf(stderr,
@@ -131,9 +158,8 @@ run(int argc, char **argv, const struct gw_options *opt)
 
 	if (gw_config_load(opt->config_file, &cfg, &err) < 0)
 		return fail(&err);
-	protect_memory();
 	block_signals();
-	if (rte_eal_init(opt->eal_argc, argv) < 0) {
+	if (start_eal(opt->eal_argc, argv) < 0) {
 		gw_config_free(&cfg);
 		return eal_failed(opt->eal_argc, argv);
 	}
@@ -191,6 +217,7 @@ main(int argc, char **argv)
 	struct gw_options opt;
 	struct gw_error err;
 
+	protect_memory();
 	if (gw_options_parse(argc, argv, &opt, &err) < 0)
 		return fail(&err);
 	switch (opt.mode) {

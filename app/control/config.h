@@ -101,8 +101,9 @@ struct gw_config {
 	char *console_socket; /* path; NULL: no socket */
 	unsigned int idle_sleep_us; /* longest sleep of a worker without traffic; 0: never sleep */
 	unsigned int max_sas; /* inbound SAs that each worker's SAD has room for */
-	unsigned int mbufs; /* per pool; 0: computed from ports and workers */
+	unsigned int mbufs; /* of the pool; 0: computed from ports and workers */
 	unsigned int icmp_rate; /* ICMP errors per second and worker */
+	bool source_check; /* clear packets: their source is to be routed to the port (RFC 3704) */
 	bool mss_clamp; /* lower the MSS of TCP SYNs to what fits the tunnel */
 
 	struct gw_config_port *ports;
@@ -153,6 +154,14 @@ int gw_config_check(const struct gw_config *cfg, struct gw_error *err);
 /** Check one more SA for a tunnel against all of @p cfg: the console's and IKE's way in. */
 int gw_config_check_sa(const struct gw_config *cfg, const struct gw_config_tunnel *tunnel,
 		const struct gw_config_sa *sa, struct gw_error *err);
+
+/**
+ * Are these outbound per-CPU SAs of one tunnel with the same UDP ports, so that
+ * the peer cannot tell them apart (R15)? A successor keeps those of its
+ * predecessor (R5), and the fallback SA may share.
+ */
+bool gw_config_same_ports(
+		const struct ipsec_pcpu_sa_params *a, const struct ipsec_pcpu_sa_params *b);
 
 /** Key material from a file: hex digits, white space ignored. Refused if others can read it. */
 int gw_config_read_key(const char *path, const struct ipsec_pcpu_algo *algo, uint8_t *key,

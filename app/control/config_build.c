@@ -64,6 +64,12 @@ cfg_init_pair(const void *parent, void *elem)
 	pair->opts = t->opts;
 }
 
+static bool
+in_udp(const struct raw_side *side)
+{
+	return side->sport != 0 || side->dport != 0;
+}
+
 int
 cfg_done_pair(struct cfg_parse *p, const config_setting_t *s, void *elem)
 {
@@ -71,6 +77,11 @@ cfg_done_pair(struct cfg_parse *p, const config_setting_t *s, void *elem)
 
 	if (pair->out.where.line == 0 && pair->in.where.line == 0)
 		return cfg_fail(p, s, "neither out nor in: no SA here");
+	if (pair->out.where.line != 0 && pair->in.where.line != 0 &&
+			in_udp(&pair->out) != in_udp(&pair->in))
+		return cfg_fail(p, s,
+				"one SA of the pair is in UDP (sport, dport), the other one is not: "
+				"both, or neither");
 	return 0;
 }
 

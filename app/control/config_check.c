@@ -10,6 +10,7 @@
 #include "config_parse.h"
 
 #define IPV6_MIN_MTU 1280
+#define IKE_PORT 500
 
 /* One of something that must be there once only, with who says so. */
 struct item {
@@ -258,6 +259,8 @@ sa_problem(const struct gw_config_tunnel *t, const struct ipsec_pcpu_sa_params *
 		return "sport and dport: both for UDP encapsulation, or neither";
 	if (!out && prm->encap_sport != 0 && prm->encap_dport == 0)
 		return "sport without dport: dport is our UDP port, 4500";
+	if (!out && prm->encap_dport == IKE_PORT)
+		return "dport 500 is IKE's, and no ESP is looked for there: it is 4500";
 	if (ipsec_pcpu_sa_check(prm, &reason) != 0)
 		return reason;
 	if (!gw_addr_equal(&s, out ? &t->local : &t->remote) ||
@@ -294,6 +297,7 @@ refuse_twice(const struct item *first, const struct item *second, const char *wh
 #define SAME_KEY "its key is also that of"
 #define SAME_SPI_IN "its SPI is also that of"
 #define SAME_SPI_OUT "its SPI and peer are also those of"
+#define SAME_PORTS "per-CPU SAs want a source port each, and its UDP ports are also those of"
 
 /*
  * By the bytes of the key, but not the salt, and whatever the algorithm: with
@@ -332,6 +336,58 @@ cmp_name(const struct item *a, const struct item *b)
 	return strcmp(a->key, b->key);
 }
 
+bool
+gw_config_same_ports(const struct ipsec_pcpu_sa_params *a, const struct ipsec_pcpu_sa_params *b)
+{
+	return a->dir == IPSEC_PCPU_OUT && b->dir == IPSEC_PCPU_OUT && a->pcpu != IPSEC_PCPU_ANY &&
+			b->pcpu != IPSEC_PCPU_ANY && a->pcpu != b->pcpu && a->encap_sport != 0 &&
+			a->encap_sport == b->encap_sport && a->encap_dport == b->encap_dport;
+}
+
+/* By tunnel and ports. Fallback SAs are not among those compared. */
+static int
+cmp_ports(const struct item *a, const struct item *b)
+{
+	const struct ipsec_pcpu_sa_params *pa = &a->sa->prm, *pb = &b->sa->prm;
+
+	if (a->tunnel != b->tunnel)
+		return a->tunnel < b->tunnel ? -1 : 1;
+	if (pa->encap_sport != pb->encap_sport)
+		return pa->encap_sport - pb->encap_sport;
+	return pa->encap_dport - pb->encap_dport;
+}
+
+static int
+cmp_prefix(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	if (a->addr.family != b->addr.family)
+		return a->addr.family - b->addr.family;
+	if (a->len != b->len)
+		return a->len - b->len;
+	return memcmp(&a->addr.a, &b->addr.a, gw_addr_len(a->addr.family));
+}
+
+static int
+cmp_range(const struct gw_port_range *a, const struct gw_port_range *b)
+{
+	return a->min != b->min ? a->min - b->min : a->max - b->max;
+}
+
+static int
+cmp_selector(const struct item *a, const struct item *b)
+{
+	const struct gw_selector *sa = a->key, *sb = b->key;
+	int rc = cmp_prefix(&sa->local, &sb->local);
+
+	if (rc == 0)
+		rc = cmp_prefix(&sa->remote, &sb->remote);
+	if (rc == 0)
+		rc = sa->proto - sb->proto;
+	if (rc == 0)
+		rc = cmp_range(&sa->local_ports, &sb->local_ports);
+	return rc != 0 ? rc : cmp_range(&sa->remote_ports, &sb->remote_ports);
+}
+
 static int
 cmp_item(const void *a, const void *b, void *cmp)
 {
@@ -349,6 +405,27 @@ find_twice(struct item *items, unsigned int n, cmp_fn cmp)
 	for (unsigned int i = 1; i < n; i++)
 		if (cmp(&items[i - 1], &items[i]) == 0)
 			return i;
+	return 0;
+}
+
+/* Source ports of per-CPU SAs. Leaves other items out, and in another order. */
+static int
+check_same_ports(struct item *items, unsigned int n, struct gw_error *err)
+{
+	const struct ipsec_pcpu_sa_params *prm;
+	unsigned int m = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		prm = &items[i].sa->prm;
+		if (prm->dir == IPSEC_PCPU_OUT && prm->pcpu != IPSEC_PCPU_ANY &&
+				prm->encap_sport != 0)
+			items[m++] = items[i];
+	}
+	find_twice(items, m, cmp_ports);
+	for (unsigned int i = 1; i < m; i++)
+		if (items[i - 1].tunnel == items[i].tunnel &&
+				gw_config_same_ports(&items[i - 1].sa->prm, &items[i].sa->prm))
+			return refuse_twice(&items[i - 1], &items[i], SAME_PORTS, err);
 	return 0;
 }
 
@@ -419,6 +496,8 @@ check_sas(const struct gw_config *cfg, struct gw_error *err)
 		rc = check_tunnel_sas(cfg, &cfg->tunnels[i], items, &n, &n_in, err);
 	if (rc == 0)
 		rc = check_twice(items, n, err);
+	if (rc == 0)
+		rc = check_same_ports(items, n, err);
 	free(items);
 	return rc;
 }
@@ -495,6 +574,52 @@ check_tunnels(const struct gw_config *cfg, struct item *names, bool *used, struc
 }
 
 static int
+refuse_selector(const struct item *first, const struct item *second, struct gw_error *err)
+{
+	const struct gw_selector *sel = second->key;
+	char local[GW_ADDR_STRLEN], remote[GW_ADDR_STRLEN];
+
+	gw_error_set(err, second->tunnel->file, second->tunnel->line,
+			"tunnel \"%s\": its selector %s to %s is also that of tunnel \"%s\" on line "
+			"%u: the first wins, the second never matches",
+			second->tunnel->name, gw_prefix_text(&sel->local, local),
+			gw_prefix_text(&sel->remote, remote), first->tunnel->name,
+			first->tunnel->line);
+	return -EINVAL;
+}
+
+/*
+ * A selector that another tunnel has before: no packet gets to it. But where a
+ * policy sends packets into the tunnel, it still says what may come out of it.
+ */
+static int
+check_selectors(const struct gw_config *cfg, const bool *used, struct gw_error *err)
+{
+	unsigned int n = 0;
+	struct item *items;
+	size_t room = 1;
+	int rc = 0;
+
+	for (unsigned int i = 0; i < cfg->n_tunnels; i++)
+		room += cfg->tunnels[i].n_selectors;
+	items = calloc(room, sizeof(items[0]));
+	if (items == NULL)
+		return cfg_no_memory(err);
+	for (const struct gw_config_tunnel *t = cfg->tunnels; t < cfg->tunnels + cfg->n_tunnels;
+			t++)
+		for (unsigned int i = 0; i < t->n_selectors; i++, n++)
+			items[n] = (struct item){&t->selectors[i], t, NULL, n};
+	find_twice(items, n, cmp_selector);
+	for (unsigned int i = 1; i < n && rc == 0; i++)
+		if (items[i - 1].tunnel != items[i].tunnel &&
+				!used[items[i].tunnel - cfg->tunnels] &&
+				cmp_selector(&items[i - 1], &items[i]) == 0)
+			rc = refuse_selector(&items[i - 1], &items[i], err);
+	free(items);
+	return rc;
+}
+
+static int
 check_tunnels_policies(const struct gw_config *cfg, struct gw_error *err)
 {
 	struct item *names = calloc(cfg->n_tunnels + 1, sizeof(names[0]));
@@ -505,6 +630,8 @@ check_tunnels_policies(const struct gw_config *cfg, struct gw_error *err)
 		rc = cfg_no_memory(err);
 	else
 		rc = check_tunnels(cfg, names, used, err);
+	if (rc == 0)
+		rc = check_selectors(cfg, used, err);
 	free(names);
 	free(used);
 	return rc;
@@ -537,6 +664,8 @@ clash(const struct item *a, const struct item *b)
 {
 	if (cmp_key(a, b) == 0)
 		return SAME_KEY;
+	if (a->tunnel == b->tunnel && gw_config_same_ports(&a->sa->prm, &b->sa->prm))
+		return SAME_PORTS;
 	if (cmp_spi(a, b) != 0)
 		return NULL;
 	return b->sa->prm.dir == IPSEC_PCPU_IN ? SAME_SPI_IN : SAME_SPI_OUT;

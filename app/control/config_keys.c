@@ -115,7 +115,7 @@ static const struct cfg_word protos[] = {
 		"a file with the hex digits, instead of key; must not be readable by others", \
 		FIELD(raw_side, key_file)}, \
 	{section, "sport", CFG_NUMBER, 0, UINT16_MAX, "0", \
-		section == CFG_OUT ? "UDP source port (RFC 3948); 0 with dport 0: no UDP" \
+		section == CFG_OUT ? "UDP source port (RFC 3948), another one for each worker; 0 with dport 0: no UDP" \
 				   : "UDP source port, the peer's; any is accepted; 0: as dport", \
 		FIELD(raw_side, sport)}, \
 	{section, "dport", CFG_NUMBER, 0, UINT16_MAX, "0", \
@@ -132,11 +132,12 @@ const struct cfg_key cfg_keys[] = {
 		FIELD(raw_config, cfg.default_action), WORDS(drop_bypass)},
 	{CFG_TOP, "state_file", CFG_PATH, 0, 0, CFG_NONE,
 		"where the sequence numbers in use are kept over a restart; needed with static "
-		"keys, on a disk that survives a reboot",
+		"keys, on a disk that survives a reboot. FILE.lock is made next to it and stays: "
+		"by it a lost file is noticed",
 		FIELD(raw_config, cfg.state_file)},
 	{CFG_TOP, "allow_iv_reuse", CFG_BOOL, 0, 0, "false",
-		"DANGEROUS, for tests only: start static SAs without a state file. Each restart "
-		"sends the same IVs with the same keys again, and whoever records both can read "
+		"DANGEROUS, for tests only: start static SAs without a state file, or with one "
+		"on tmpfs. Each restart sends the same IVs with the same keys again, and whoever records both can read "
 		"and forge packets",
 		FIELD(raw_config, cfg.allow_iv_reuse)},
 	{CFG_TOP, "console", CFG_PATH, 0, 0, GW_DEFAULT_SOCKET,
@@ -149,7 +150,7 @@ const struct cfg_key cfg_keys[] = {
 		"inbound SAs that there is room for",
 		FIELD(raw_config, cfg.max_sas)},
 	{CFG_TOP, "mbufs", CFG_NUMBER, 0, 1 << 24, "0",
-		"packet buffers in each pool; 0: computed from ports and workers",
+		"packet buffers in the pool; 0: computed from ports and workers",
 		FIELD(raw_config, cfg.mbufs)},
 	{CFG_TOP, "icmp_rate", CFG_NUMBER, 0, 1000000, "100",
 		"ICMP errors that each worker sends per second, at most",
@@ -157,6 +158,10 @@ const struct cfg_key cfg_keys[] = {
 	{CFG_TOP, "mss_clamp", CFG_BOOL, 0, 0, "false",
 		"lower the MSS of TCP connections to what fits the tunnel",
 		FIELD(raw_config, cfg.mss_clamp)},
+	{CFG_TOP, "source_check", CFG_BOOL, 0, 0, "true",
+		"drop clear packets whose source is not routed to the port that they came from: "
+		"what is spoofed is not encrypted for the peer. false where routing is asymmetric",
+		FIELD(raw_config, cfg.source_check)},
 	{CFG_TOP, "ports", CFG_LIST, 0, 0, CFG_NONE, "the network devices",
 		LIST(raw_config, cfg.ports, cfg.n_ports, CFG_PORT)},
 	{CFG_TOP, "routes", CFG_LIST, 0, 0, CFG_NONE, "static routes, given to the kernel",
@@ -250,12 +255,13 @@ const struct cfg_section_info cfg_sections[CFG_N_SECTIONS] = {
 		.done = cfg_done_tunnel},
 	[CFG_SELECTOR] = {"tunnels[].selectors[]", "Selectors of a tunnel",
 		"Which packets a tunnel is for: outbound from local to remote, inbound from "
-		"remote to local. At least one of `local` and `remote` is needed.", NULL,
+		"remote to local. At least one of `local` and `remote` is needed. What another "
+		"tunnel has before is refused, unless a policy names this one.", NULL,
 		sizeof(struct gw_selector), CFG_NO_OFFSET, CFG_NO_OFFSET,
 		.done = cfg_done_selector},
 	[CFG_PAIR] = {"tunnels[].sas[]", "SAs of a tunnel",
-		"A pair of SAs; either may be left out. The options of the tunnel are its "
-		"defaults. Of two outbound SAs for one worker the last is used.", NULL,
+		"A pair of SAs; either may be left out; both in UDP, or neither. The options of "
+		"the tunnel are its defaults. Of two outbound SAs for one worker the last is used.", NULL,
 		sizeof(struct raw_pair), WHERE(raw_pair, where.file, where.line),
 		.init = cfg_init_pair, .done = cfg_done_pair},
 	[CFG_OUT] = {"tunnels[].sas[].out", "Outbound SA",

@@ -366,8 +366,18 @@ check_mode(const struct source *s, int fd)
 {
 	struct stat st;
 
-	if (s->first_key_line == 0 ||
-			(fstat(fd, &st) == 0 && (st.st_mode & (S_IROTH | S_IWOTH)) == 0))
+	if (fstat(fd, &st) != 0) {
+		gw_error_set(s->err, NULL, 0, "%s: %s", s->name, strerror(errno));
+		return -EACCES;
+	}
+	if (s->first_key_line == 0 && S_ISREG(st.st_mode) && (st.st_mode & S_IWOTH) != 0) {
+		gw_error_set(s->err, NULL, 0,
+				"%s: others can write it, and say what is protected by which keys; "
+				"run: chmod o-w %s",
+				s->name, s->name);
+		return -EACCES;
+	}
+	if (s->first_key_line == 0 || (st.st_mode & (S_IROTH | S_IWOTH)) == 0)
 		return 0;
 	gw_error_set(s->err, s->name, s->first_key_line,
 			"there are keys in this file and others can %s it; run: chmod o-rwx %s",

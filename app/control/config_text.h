@@ -67,7 +67,8 @@ int cfg_no_memory(struct gw_error *err);
 
 /**
  * Text of a user for an error message: at most 60 characters, printable, and
- * nothing in it that could be a key. Into @p buf of CFG_SHOW_LEN; returns buf.
+ * nothing in it that could be a key: no 8 hex digits in a row, also with white
+ * space between them, or more than 32 as 00:01:02. Into @p buf of CFG_SHOW_LEN; returns buf.
  */
 #define CFG_SHOW_LEN 80
 const char *cfg_show(const char *text, char *buf);

@@ -14,7 +14,10 @@
 #include "config_text.h"
 
 #define KEY_FILE_MAX 4096 /* bytes; a key has 72 hex digits at most */
-#define KEY_LIKE 16 /* that many hex digits in a row are not shown */
+#define KEY_LIKE 8 /* that many hex digits in a row are not shown */
+#define ADDR_DIGITS 32 /* of an IPv6 address */
+#define HEX "0123456789abcdefABCDEF"
+#define SPACE " \t\r\n\v\f"
 
 void
 gw_error_set(struct gw_error *err, const char *file, unsigned int line, const char *fmt, ...)
@@ -38,14 +41,42 @@ cfg_no_memory(struct gw_error *err)
 	return -ENOMEM;
 }
 
+/* The length of the hex digits that text begins with, between them any of sep. */
+static size_t
+hex_run(const char *text, const char *sep, unsigned int *digits)
+{
+	size_t len = 0, n;
+
+	*digits = 0;
+	while ((n = strspn(text + len, HEX)) > 0) {
+		*digits += n;
+		len += n;
+		len += strspn(text + len, sep);
+	}
+	return len;
+}
+
+/* The length of what could be a key at the start of text; 0: nothing. */
+static size_t
+key_like(const char *text)
+{
+	unsigned int digits;
+	size_t n = hex_run(text, SPACE, &digits);
+
+	if (digits >= KEY_LIKE)
+		return n;
+	n = hex_run(text, SPACE ":-", &digits);
+	return digits > ADDR_DIGITS ? n : 0;
+}
+
 const char *
 cfg_show(const char *text, char *buf)
 {
 	size_t n = 0, run;
 
 	while (*text != '\0' && n < 60) {
-		run = strspn(text, "0123456789abcdefABCDEF");
-		if (run >= KEY_LIKE) {
+		run = key_like(text);
+		if (run > 0) {
 			n += snprintf(buf + n, CFG_SHOW_LEN - n, "[...]");
 			text += run;
 			continue;
@@ -159,9 +190,11 @@ check_key_file(int fd, const char *path, struct gw_error *err)
 static bool
 is_hex(const char *s)
 {
-	size_t n = strspn(s, "0123456789abcdefABCDEFx");
+	unsigned int digits;
 
-	return n >= 2 * KEY_LIKE && s[n] == '\0';
+	if (s[0] == '0' && (s[1] | 0x20) == 'x')
+		s += 2;
+	return s[hex_run(s, SPACE ":-", &digits)] == '\0' && digits >= 2 * KEY_LIKE;
 }
 
 static int
@@ -192,22 +225,24 @@ gw_config_read_key(const char *path, const struct ipsec_pcpu_algo *algo, uint8_t
 		struct gw_error *err)
 {
 	const char *base = strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path;
+	char shown[CFG_SHOW_LEN], where[300];
 	int fd, rc;
 
 	if (is_hex(base)) {
 		gw_error_set(err, NULL, 0, "key_file wants the name of a file, not the key itself");
 		return -EINVAL;
 	}
+	snprintf(where, sizeof(where), "%.*s%s", (int)(base - path), path, cfg_show(base, shown));
 	/* not blocking: a FIFO must not stop us before fstat() says what it is */
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0) {
 		rc = -errno;
-		gw_error_set(err, NULL, 0, "key file %s: %s", path, strerror(-rc));
+		gw_error_set(err, NULL, 0, "key file %s: %s", where, strerror(-rc));
 		return rc;
 	}
-	rc = check_key_file(fd, path, err);
+	rc = check_key_file(fd, where, err);
 	if (rc == 0)
-		rc = read_key_fd(fd, path, algo, key, err);
+		rc = read_key_fd(fd, where, algo, key, err);
 	close(fd);
 	return rc;
 }

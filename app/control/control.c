@@ -132,26 +132,27 @@ static int
 count_workers(struct gw *gw, struct gw_error *err)
 {
 	unsigned int have = rte_lcore_count() - 1;
+	unsigned int want = gw->cfg.workers == 0 ? have : gw->cfg.workers;
 
-	gw->n_workers = gw->cfg.workers == 0 ? have : gw->cfg.workers;
 	if (have == 0) {
 		gw_error_set(err, NULL, 0,
 				"no lcore for workers: the main lcore only controls. Give EAL "
 				"at least two, e.g. -l 0-2, or --lcores '(0-2)@(0-1)' on two CPUs");
 		return -EINVAL;
 	}
-	if (gw->n_workers > have) {
+	if (want > have) {
 		gw_error_set(err, gw->cfg.file, 0,
 				"workers = %u, but EAL has %u worker lcores (-l or "
 				"--lcores; one more is for the main lcore)",
-				gw->cfg.workers, have);
+				want, have);
 		return -EINVAL;
 	}
-	if (gw->n_workers > GW_MAX_WORKERS) {
-		gw_error_set(err, gw->cfg.file, 0, "%u workers, at most %u: set workers = %u",
-				gw->n_workers, GW_MAX_WORKERS, GW_MAX_WORKERS);
+	if (want > GW_MAX_WORKERS) {
+		gw_error_set(err, gw->cfg.file, 0, "%u workers, at most %u: set workers = %u", want,
+				GW_MAX_WORKERS, GW_MAX_WORKERS);
 		return -EINVAL;
 	}
+	gw->n_workers = want;
 	return 0;
 }
 
@@ -230,6 +231,42 @@ start_ports(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
+static bool
+overlap(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	return gw_prefix_has(a, &b->addr) || gw_prefix_has(b, &a->addr);
+}
+
+/**
+ * Can a packet out of this tunnel be one that a policy drops, or wants in a
+ * tunnel, maybe another (a hub)? Only then the policy is asked again.
+ */
+static bool
+may_be_transit(const struct gw *gw, const struct gw_config_tunnel *cfg)
+{
+	for (unsigned int r = 0; r < gw->n_rules; r++) {
+		if (gw->rules[r].action == GW_ACTION_BYPASS)
+			continue;
+		for (unsigned int s = 0; s < cfg->n_selectors; s++)
+			if (overlap(&gw->rules[r].sel.local, &cfg->selectors[s].remote) &&
+					overlap(&gw->rules[r].sel.remote, &cfg->selectors[s].local))
+				return true;
+	}
+	return false;
+}
+
+/** Above so many comparisons a start would take long: then the policy is always asked. */
+#define MAX_TRANSIT_CHECKS 4000000u
+
+static void
+mark_transit(struct gw *gw)
+{
+	bool too_many = (uint64_t)gw->n_rules * gw->n_tunnels > MAX_TRANSIT_CHECKS;
+
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		gw->tunnel[t].transit = too_many || may_be_transit(gw, gw->tunnel[t].cfg);
+}
+
 /** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
 static int
 make_rules(struct gw *gw)
@@ -257,6 +294,7 @@ make_rules(struct gw *gw)
 					.sel = gw->cfg.tunnels[t].selectors[i],
 					.action = GW_ACTION_TUNNEL,
 					.tunnel = t};
+	mark_transit(gw);
 	return 0;
 }
 
@@ -284,8 +322,15 @@ make_ctx(struct gw *gw, struct gw_error *err)
 static int
 open_reserve(struct gw *gw, struct gw_error *err)
 {
-	if (gw->cfg.state_file != NULL)
-		return gw_reserve_open(gw->cfg.state_file, &gw->reserve, err);
+	if (gw->cfg.state_file != NULL) {
+		if (gw->cfg.allow_iv_reuse && gw_reserve_is_volatile(gw->cfg.state_file))
+			GW_LOG(WARNING,
+					"allow_iv_reuse: state file %s is in memory: after a reboot "
+					"(key, IV) pairs are used again. Tests only",
+					gw->cfg.state_file);
+		return gw_reserve_open(
+				gw->cfg.state_file, gw->cfg.allow_iv_reuse, &gw->reserve, err);
+	}
 	if (gw->cfg.allow_iv_reuse)
 		GW_LOG(WARNING,
 				"allow_iv_reuse: a restart sends new packets under used (key, IV) "
@@ -384,7 +429,11 @@ close_ports(struct gw *gw)
 void
 gw_fini(struct gw *gw, struct gw_totals *totals)
 {
-	gw_workers_stop(gw);
+	if (!gw_workers_stop(gw)) {
+		/* it may still send: the state file and all memory stay as they are */
+		GW_LOG(CRIT, "a worker does not stop: leaving at once");
+		_exit(EXIT_FAILURE);
+	}
 	if (totals != NULL)
 		gw_stats_sum(gw, &totals->sum);
 	gw_tunnels_release(gw);

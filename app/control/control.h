@@ -48,6 +48,7 @@ struct gw_tunnel {
 	const struct gw_config_tunnel *cfg;
 	uint16_t id;
 	bool up; /* administratively */
+	bool transit; /* see struct gw_tunnel_view */
 	struct gw_sa **sas; /* both directions, oldest first */
 	unsigned int n_sas;
 	struct gw_sel_in *sel; /* cfg's selectors, compiled */
@@ -77,6 +78,8 @@ struct gw {
 	unsigned int n_workers;
 	struct gw_tunnel *tunnel; /* by id */
 	unsigned int n_tunnels;
+	struct gw_sa **zombies; /* removed, but a worker that does not answer may hold them */
+	unsigned int n_zombies;
 	struct gw_policy_rule *rules; /* of the view's policy, in order */
 	unsigned int n_rules;
 	struct gw_view *view; /* the one that workers have */
@@ -90,8 +93,14 @@ struct gw {
 	uint64_t started; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t sa_number;
 	uint64_t view_changes;
+	uint64_t view_built; /* when; CLOCK_MONOTONIC, nanoseconds */
+	uint64_t view_took; /* to build it and to tell all workers, nanoseconds */
+	bool view_stale; /* the kernel's tables have changed since */
+	bool view_timer; /* a rebuild is due */
+	uint64_t neigh_warned; /* when it was said last that there are too many neighbours */
 	uint64_t held_now; /* packets that wait for a neighbour */
 	uint64_t inject_full; /* packets to workers that found the ring full; not in their counters */
+	uint64_t tap_lost; /* frames from the kernel for which there was no mbuf, or too long for one */
 	uint64_t punt_written; /* frames given to the kernel */
 	uint64_t punt_failed; /* frames the kernel's TAP did not take */
 	uint64_t tick_ns; /* of the last tick */
@@ -164,7 +173,7 @@ void gw_stats_clear(struct gw *gw);
 /** Counters of one worker since the last clear. */
 void gw_stats_worker(const struct gw *gw, unsigned int id, struct gw_counters *c);
 
-/** Sum over all workers, what control itself dropped included. */
+/** Sum over all workers. */
 void gw_stats_sum(const struct gw *gw, struct gw_counters *c);
 
 /** Counters of one SA since the last clear. */

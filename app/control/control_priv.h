@@ -25,8 +25,8 @@ gw_now_ns(void)
 int gw_workers_make(struct gw *gw, struct gw_error *err);
 /** Launch them on their lcores. */
 int gw_workers_launch(struct gw *gw, struct gw_error *err);
-/** Let rings run empty, then make all leave their loop. */
-void gw_workers_stop(struct gw *gw);
+/** Let rings run empty, then make all leave their loop; false: one has not. */
+bool gw_workers_stop(struct gw *gw);
 void gw_workers_free(struct gw *gw);
 /** Send a message to a worker, running or not. A worker that does not answer is logged. */
 int gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg);
@@ -37,14 +37,17 @@ int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
 
 /** Make all tunnels and SAs of the configuration and install them. */
 int gw_tunnels_make(struct gw *gw, struct gw_error *err);
+/** Also those removed that a worker may still have had: workers have left. */
 void gw_tunnels_free(struct gw *gw);
+
 /* sequence.c */
 
 /**
  * Let an SA that is being made start behind what earlier runs may have used,
- * and reserve ahead, in memory: gw_reserve_commit() is still to come.
+ * and reserve ahead, in memory: gw_reserve_commit() is still to come. Refused:
+ * a key that was used in the other direction.
  */
-int gw_sa_reserve(struct gw *gw, struct gw_sa *sa);
+int gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err);
 /** Note how far an SA has come, before it goes. In memory. */
 void gw_sa_release(struct gw *gw, struct gw_sa *sa);
 /** The same for all SAs, and write it. */

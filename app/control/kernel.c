@@ -28,6 +28,11 @@
 /** The kernel asks three times, a second apart. */
 #define HELD_NS UINT64_C(3500000000)
 
+/** The kernel's changes that come closer together than this share one rebuild of the tables. */
+#define REBUILD_MS 10
+/** Without memory for new tables, it is tried again. */
+#define REBUILD_RETRY_MS 1000
+
 /** Stale neighbours asked about in one go. */
 #define CONFIRM_AT_ONCE 128
 
@@ -59,8 +64,8 @@ static void
 tap_is_gone(struct gw *gw, struct gw_tap *tap)
 {
 	GW_LOG(ERR,
-			"port %s: its TAP is gone; the gateway is not reachable there, "
-			"transit goes on",
+			"port %s: its TAP is gone, and its addresses and routes with it; "
+			"the other ports go on",
 			tap->name);
 	gw_loop_del(gw->loop, tap->fd);
 }
@@ -78,7 +83,9 @@ tap_readable(void *arg, uint32_t events)
 			inject(gw, m, GW_PKT_FRAME, tap - gw->tap);
 		} else if (errno == EAGAIN) {
 			return;
-		} else if (errno != ENOMEM && errno != EMSGSIZE) {
+		} else if (errno == ENOMEM || errno == EMSGSIZE) {
+			gw->tap_lost++;
+		} else {
 			tap_is_gone(gw, tap);
 			return;
 		}
@@ -109,7 +116,8 @@ gw_held_release(struct gw *gw, bool all)
 		struct held_entry *e = &gw->held->entry[i];
 		const struct gw_nl_neigh *n = gw_nl_neigh_find(gw->nl, e->ifindex, &e->addr);
 
-		if (all || now - e->since > HELD_NS || (n != NULL && n->valid))
+		/* workers that do not know it yet would drop them */
+		if (all || now - e->since > HELD_NS || (n != NULL && n->valid && !gw->view_stale))
 			held_flush(gw, e);
 	}
 }
@@ -223,18 +231,61 @@ punt_readable(void *arg, uint32_t events)
 	gw_punts_drain(gw);
 }
 
+static gw_loop_cb rebuild_due;
+
+static void
+rebuild(struct gw *gw)
+{
+	struct gw_error err;
+
+	if (gw_view_update(gw, &err) < 0) {
+		GW_LOG(ERR, "routes not updated, again in a second: %s", err.text);
+		gw->view_timer = gw_loop_once(gw->loop, REBUILD_RETRY_MS, rebuild_due, gw) == 0;
+	}
+	gw_held_release(gw, false);
+}
+
+static void
+rebuild_due(void *arg, uint32_t events)
+{
+	struct gw *gw = arg;
+
+	gw->view_timer = false;
+	/* or a tunnel has changed meanwhile, and all is built */
+	if (gw->view_stale)
+		rebuild(gw);
+	else
+		gw_held_release(gw, false);
+}
+
+/**
+ * A single change takes effect at once. After a rebuild there is a rest, so that a flood of
+ * them (an attacker's ARP, a BGP table) leaves half of control's time to its other work.
+ */
+static void
+tables_changed(struct gw *gw)
+{
+	uint64_t rest = RTE_MAX(gw->view_took, REBUILD_MS * UINT64_C(1000000));
+	uint64_t passed = gw_now_ns() - gw->view_built;
+
+	gw->view_stale = true;
+	if (gw->view_timer)
+		return;
+	if (passed < rest)
+		gw->view_timer = gw_loop_once(gw->loop, (rest - passed) / 1000000 + 1, rebuild_due,
+						 gw) == 0;
+	if (!gw->view_timer)
+		rebuild(gw);
+}
+
 static void
 nl_readable(void *arg, uint32_t events)
 {
 	struct gw *gw = arg;
 	int before = gw_nl_fd(gw->nl);
-	struct gw_error err;
 
-	if (gw_nl_process(gw->nl)) {
-		if (gw_view_update(gw, &err) < 0)
-			GW_LOG(ERR, "routes not updated: %s", err.text);
-		gw_held_release(gw, false);
-	}
+	if (gw_nl_process(gw->nl))
+		tables_changed(gw);
 	if (gw_nl_fd(gw->nl) != before) {
 		gw_loop_del(gw->loop, before);
 		if (gw_nl_fd(gw->nl) >= 0)

@@ -23,6 +23,7 @@ struct watch {
 	void *arg;
 	bool dead;
 	bool timer; /* ours: read it, and close it at the end */
+	bool once; /* a timer that ends with its first tick */
 };
 
 struct gw_loop {
@@ -153,12 +154,13 @@ gw_loop_del(struct gw_loop *loop, int fd)
 	loop->dead = w;
 }
 
-int
-gw_loop_timer(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg)
+static int
+add_timer(struct gw_loop *loop, unsigned int ms, bool once, gw_loop_cb *cb, void *arg)
 {
-	struct itimerspec it = {
-			.it_interval = {ms / 1000, ms % 1000 * 1000000L},
-			.it_value = {ms / 1000, ms % 1000 * 1000000L},
+	const struct timespec time = {ms / 1000, ms % 1000 * 1000000L};
+	const struct itimerspec it = {
+			.it_interval = once ? (struct timespec){0} : time,
+			.it_value = time,
 	};
 	struct watch *w;
 	int fd, rc;
@@ -174,6 +176,7 @@ gw_loop_timer(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg)
 	if (w == NULL)
 		goto fail;
 	w->timer = true;
+	w->once = once;
 	return 0;
 fail:
 	rc = -errno;
@@ -181,8 +184,20 @@ fail:
 	return rc;
 }
 
+int
+gw_loop_timer(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg)
+{
+	return add_timer(loop, ms, false, cb, arg);
+}
+
+int
+gw_loop_once(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg)
+{
+	return add_timer(loop, ms, true, cb, arg);
+}
+
 static void
-dispatch(struct watch *w, uint32_t events)
+dispatch(struct gw_loop *loop, struct watch *w, uint32_t events)
 {
 	uint64_t expired;
 
@@ -191,6 +206,9 @@ dispatch(struct watch *w, uint32_t events)
 	/* ticks that were missed count as one */
 	if (w->timer && read(w->fd, &expired, sizeof(expired)) != sizeof(expired))
 		return;
+	/* closed and freed when the batch is through */
+	if (w->once)
+		gw_loop_del(loop, w->fd);
 	w->cb(w->arg, events);
 }
 
@@ -205,7 +223,7 @@ gw_loop_run(struct gw_loop *loop)
 		if (n < 0 && errno != EINTR)
 			break;
 		for (int i = 0; i < n; i++)
-			dispatch(ev[i].data.ptr, ev[i].events);
+			dispatch(loop, ev[i].data.ptr, ev[i].events);
 		free_list(&loop->dead);
 	}
 	__atomic_store_n(&loop->stop, false, __ATOMIC_RELAXED);

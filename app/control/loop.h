@@ -34,6 +34,9 @@ void gw_loop_del(struct gw_loop *loop, int fd);
 /** Call @p cb every @p ms milliseconds; 0 or -errno. Lives as long as the loop. */
 int gw_loop_timer(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg);
 
+/** Call @p cb one time, @p ms milliseconds from now; 0 or -errno. */
+int gw_loop_once(struct gw_loop *loop, unsigned int ms, gw_loop_cb *cb, void *arg);
+
 /** Until gw_loop_stop(). A stop that came before makes it return at once, one time. */
 void gw_loop_run(struct gw_loop *loop);
 

@@ -16,10 +16,12 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "reserve.h"
@@ -179,8 +181,8 @@ read_text(struct gw_reserve *res, int fd, size_t len, struct gw_error *err)
 		gw_error_set(err, NULL, 0,
 				"state file %s: damaged, or not a state file of ours. "
 				"Without it sequence numbers are used again: make new keys at both "
-				"ends, then delete it",
-				res->path);
+				"ends, then delete it and %s.lock",
+				res->path, res->path);
 	else if (rc != 0)
 		gw_error_set(err, NULL, 0, "state file %s: %s", res->path, strerror(-rc));
 	return rc;
@@ -213,9 +215,14 @@ load(struct gw_reserve *res, struct gw_error *err)
 {
 	int fd = open(res->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY), rc;
 
-	if (fd < 0 && errno == ENOENT)
-		return gw_reserve_commit(
-				res, err); /* says now, not later, if that is not possible */
+	if (fd < 0 && errno == ENOENT) {
+		gw_error_set(err, NULL, 0,
+				"state file %s: it is gone; %s.lock says that there was one. "
+				"Without it sequence numbers are used again: restore it, or make "
+				"new keys at both ends, then delete %s.lock",
+				res->path, res->path, res->path);
+		return -EBADMSG;
+	}
 	if (fd < 0) {
 		rc = -errno;
 		gw_error_set(err, NULL, 0, "state file %s: %s", res->path,
@@ -225,52 +232,6 @@ load(struct gw_reserve *res, struct gw_error *err)
 	}
 	rc = read_file(res, fd, err);
 	close(fd);
-	return rc;
-}
-
-/* The file itself is replaced by each commit, so the lock is on one next to it. */
-static int
-lock(struct gw_reserve *res, struct gw_error *err)
-{
-	char path[PATH_MAX];
-	int rc;
-
-	if ((size_t)snprintf(path, sizeof(path), "%s.lock", res->path) >= sizeof(path) - 4) {
-		gw_error_set(err, NULL, 0, "state file: its path is too long");
-		return -ENAMETOOLONG;
-	}
-	res->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (res->lock_fd >= 0 && flock(res->lock_fd, LOCK_EX | LOCK_NB) == 0)
-		return 0;
-	rc = -errno;
-	if (rc == -EWOULDBLOCK)
-		gw_error_set(err, NULL, 0, "state file %s: another gateway uses it", res->path);
-	else
-		gw_error_set(err, NULL, 0, "state file %s: cannot lock %s: %s", res->path, path,
-				strerror(-rc));
-	return rc;
-}
-
-int
-gw_reserve_open(const char *path, struct gw_reserve **res, struct gw_error *err)
-{
-	struct gw_reserve *r = calloc(1, sizeof(*r));
-	int rc;
-
-	*res = NULL;
-	if (r == NULL)
-		return no_memory(err);
-	r->lock_fd = -1;
-	r->path = strdup(path);
-	rc = r->path != NULL && make_room(r) == 0 ? 0 : no_memory(err);
-	if (rc == 0)
-		rc = lock(r, err);
-	if (rc == 0)
-		rc = load(r, err);
-	if (rc != 0)
-		gw_reserve_close(r);
-	else
-		*res = r;
 	return rc;
 }
 
@@ -294,6 +255,14 @@ gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN]
 	const struct entry *e = find(res->table, res->size, id, out);
 
 	return e->used ? e->key.seq : 0;
+}
+
+bool
+gw_reserve_known(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out)
+{
+	const struct entry *e = find(res->table, res->size, id, out);
+
+	return e->used && (!out || e->key.seq > 0);
 }
 
 int
@@ -373,16 +342,26 @@ write_all(int fd, const char *text, size_t len)
 	return fsync(fd) == 0 ? 0 : -errno;
 }
 
+/* Into dir, of PATH_MAX. */
+static void
+dir_of(const char *path, char *dir)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		snprintf(dir, PATH_MAX, ".");
+	else
+		snprintf(dir, PATH_MAX, "%.*s", (int)(slash - path) + 1, path);
+}
+
 /* A rename is only safe once the directory is on the disk as well. */
 static int
 sync_dir(const char *path)
 {
-	const char *slash = strrchr(path, '/');
-	char dir[PATH_MAX] = ".";
+	char dir[PATH_MAX];
 	int fd, rc;
 
-	if (slash != NULL)
-		snprintf(dir, sizeof(dir), "%.*s", (int)(slash - path) + 1, path);
+	dir_of(path, dir);
 	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -428,6 +407,115 @@ gw_reserve_commit(struct gw_reserve *res, struct gw_error *err)
 	if (rc != 0)
 		gw_error_set(err, NULL, 0, "state file %s: cannot write it: %s", res->path,
 				strerror(-rc));
+	return rc;
+}
+
+/*
+ * A state file without keys, if there is none: complete or not there, and never
+ * in the place of one that another process has made meanwhile.
+ */
+static int
+make_first(struct gw_reserve *res, struct gw_error *err)
+{
+	char tmp[PATH_MAX];
+	size_t len;
+	char *text = print(res, &len);
+	int fd, rc;
+
+	if (text == NULL)
+		return no_memory(err);
+	/* not the name that replace() uses: we do not hold the lock yet */
+	snprintf(tmp, sizeof(tmp), "%s.XXXXXX", res->path);
+	fd = mkostemp(tmp, O_CLOEXEC); /* mode 0600 */
+	rc = fd >= 0 ? write_all(fd, text, len) : -errno;
+	free(text);
+	if (rc == 0 && link(tmp, res->path) != 0 && errno != EEXIST)
+		rc = -errno;
+	if (fd >= 0) {
+		unlink(tmp);
+		close(fd);
+	}
+	if (rc == 0)
+		rc = sync_dir(res->path);
+	if (rc != 0)
+		gw_error_set(err, NULL, 0, "state file %s: cannot make it: %s", res->path,
+				strerror(-rc));
+	return rc;
+}
+
+/*
+ * The file itself is replaced by each commit, so the lock is on one next to it.
+ * Where there is none yet, the state file is made first: after a crash between
+ * the two, the next start finds a file that it can read.
+ */
+static int
+lock(struct gw_reserve *res, struct gw_error *err)
+{
+	char path[PATH_MAX];
+	int rc = 0;
+
+	if ((size_t)snprintf(path, sizeof(path), "%s.lock", res->path) >= sizeof(path) - 4) {
+		gw_error_set(err, NULL, 0, "state file: its path is too long");
+		return -ENAMETOOLONG;
+	}
+	res->lock_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (res->lock_fd < 0 && errno == ENOENT) {
+		rc = make_first(res, err);
+		if (rc != 0)
+			return rc;
+		res->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	}
+	if (res->lock_fd >= 0 && flock(res->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		rc = sync_dir(path);
+	else
+		rc = -errno;
+	if (rc == -EWOULDBLOCK)
+		gw_error_set(err, NULL, 0, "state file %s: another gateway uses it", res->path);
+	else if (rc != 0)
+		gw_error_set(err, NULL, 0, "state file %s: cannot lock %s: %s", res->path, path,
+				strerror(-rc));
+	return rc;
+}
+
+bool
+gw_reserve_is_volatile(const char *path)
+{
+	char dir[PATH_MAX];
+	struct statfs st;
+
+	dir_of(path, dir);
+	return statfs(dir, &st) == 0 && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
+}
+
+int
+gw_reserve_open(const char *path, bool volatile_ok, struct gw_reserve **res, struct gw_error *err)
+{
+	struct gw_reserve *r;
+	int rc;
+
+	*res = NULL;
+	if (!volatile_ok && gw_reserve_is_volatile(path)) {
+		gw_error_set(err, NULL, 0,
+				"state file %s: it is in memory (tmpfs) and gone after a reboot, "
+				"which would use IVs again: put it on a disk, like "
+				"/var/lib/dpdk-pcpu-gw/state",
+				path);
+		return -EMEDIUMTYPE;
+	}
+	r = calloc(1, sizeof(*r));
+	if (r == NULL)
+		return no_memory(err);
+	r->lock_fd = -1;
+	r->path = strdup(path);
+	rc = r->path != NULL && make_room(r) == 0 ? 0 : no_memory(err);
+	if (rc == 0)
+		rc = lock(r, err);
+	if (rc == 0)
+		rc = load(r, err);
+	if (rc != 0)
+		gw_reserve_close(r);
+	else
+		*res = r;
 	return rc;
 }
 

@@ -11,8 +11,10 @@
  * the upper half of an ESN is known.
  *
  * Written whole to a temporary file, fsynced, renamed, directory fsynced. One
- * process at a time: locked. Keys appear as the first 16 bytes of their SHA-256
- * only. Pure but for file I/O. Control thread.
+ * process at a time: PATH.lock is locked. It is made when the file itself is on
+ * the disk already and is never removed: where it stands alone, the file was
+ * lost. Keys appear as the first 16 bytes of their SHA-256 only. Pure but for
+ * file I/O. Control thread.
  */
 
 #include <stdbool.h>
@@ -39,11 +41,16 @@ struct gw_reserve_key {
 };
 
 /**
- * Open and lock a state file; an absent one is made. -EWOULDBLOCK: another
- * process has it. -EBADMSG: not a state file of ours, or damaged: refuse to
- * start, with a sentence.
+ * Open and lock a state file; a first one is made. -EWOULDBLOCK: another
+ * process has it. -EBADMSG: not a state file of ours, or damaged, or lost:
+ * refuse to start, with a sentence. -EMEDIUMTYPE: it would be gone after a
+ * reboot; @p volatile_ok: go on all the same.
  */
-int gw_reserve_open(const char *path, struct gw_reserve **res, struct gw_error *err);
+int gw_reserve_open(
+		const char *path, bool volatile_ok, struct gw_reserve **res, struct gw_error *err);
+
+/** Is this path in memory only (tmpfs, ramfs)? */
+bool gw_reserve_is_volatile(const char *path);
 
 /**
  * The name of a key: SHA-256 over a label and the key, cut. Not of the salt or
@@ -55,6 +62,13 @@ void gw_reserve_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params
 /** What the file says of a key in a direction; 0 where it does not know it. */
 uint64_t gw_reserve_get(
 		const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out);
+
+/**
+ * Was this key used in a direction? Inbound, from its installation on: the peer
+ * may have sent without our knowledge. Outbound, once a number was reserved and
+ * not given back.
+ */
+bool gw_reserve_known(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out);
 
 /**
  * Set a number in memory; gw_reserve_commit() writes all of them. A number

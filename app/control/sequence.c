@@ -12,9 +12,14 @@
 #include "../log.h"
 #include "control_priv.h"
 
-/** Inbound numbers are written down when they have grown by this much since, or after this time. */
+/**
+ * Inbound numbers are written down when one has grown by this much since, but at
+ * most once a second, so that fast SAs do not keep the disk busy; at the latest
+ * after ten. After a crash, what came since the last note is taken once more.
+ */
 #define NOTE_IN_PACKETS (UINT64_C(1) << 20)
-#define NOTE_IN_NS UINT64_C(10000000000)
+#define NOTE_IN_MIN_NS UINT64_C(1000000000)
+#define NOTE_IN_MAX_NS UINT64_C(10000000000)
 
 /** How much to reserve: seconds of traffic, but little at the start of a run (see reserve.h). */
 static uint64_t
@@ -36,8 +41,22 @@ reserve(struct gw *gw, struct gw_sa *sa, uint64_t seq, bool out)
 	return gw_reserve_set(gw->reserve, &key);
 }
 
+/** A key used in both directions would meet its own IVs: the peer began at 1 as well. */
+static int
+refuse_direction(const struct gw *gw, const struct gw_sa *sa, struct gw_error *err)
+{
+	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
+
+	gw_error_set(err, NULL, 0,
+			"tunnel \"%s\": SA 0x%08x %s: this key was used in the other direction, "
+			"%s: make new keys at both ends",
+			gw->tunnel[sa->tunnel].cfg->name, sa->prm.spi, out ? "out" : "in",
+			out ? "by the peer" : "by this gateway");
+	return -EEXIST;
+}
+
 int
-gw_sa_reserve(struct gw *gw, struct gw_sa *sa)
+gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err)
 {
 	uint64_t max = sa->prm.esn ? UINT64_MAX : UINT32_MAX;
 	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
@@ -46,11 +65,14 @@ gw_sa_reserve(struct gw *gw, struct gw_sa *sa)
 
 	if (gw->reserve == NULL)
 		return 0;
+	if (gw_reserve_known(gw->reserve, sa->reserve_id, !out))
+		return refuse_direction(gw, sa, err);
+	gw_error_set(err, NULL, 0, "not enough memory for the state file's keys");
 	known = gw_reserve_get(gw->reserve, sa->reserve_id, out);
 	sa->prm.seq = RTE_MAX(sa->prm.seq, known);
 	sa->prm.seq = RTE_MIN(sa->prm.seq, max);
-	if (!out)
-		return 0;
+	if (!out) /* from now on it is known as the peer's */
+		return reserve(gw, sa, sa->prm.seq, false);
 	ahead = chunk(sa, true);
 	sa->reserved = sa->prm.seq + RTE_MIN(ahead, max - sa->prm.seq);
 	sa->prm.seq_limit = sa->reserved;
@@ -137,6 +159,16 @@ visit_in_far(struct gw *gw, struct gw_sa *sa)
 			NOTE_IN_PACKETS;
 }
 
+/** Is it time to write inbound numbers, some time after the file was written last? */
+static bool
+notes_due(struct gw *gw, uint64_t since)
+{
+	if (since < NOTE_IN_MIN_NS)
+		return false;
+	return since >= NOTE_IN_MAX_NS || gw->reserve_failed > 0 ||
+			for_each_sa(gw, visit_in_far) > 0;
+}
+
 void
 gw_reservations_tick(struct gw *gw)
 {
@@ -147,11 +179,11 @@ gw_reservations_tick(struct gw *gw)
 	if (gw->reserve == NULL)
 		return;
 	n = for_each_sa(gw, extend);
-	if (n == 0 && now - gw->reserve_noted < NOTE_IN_NS && for_each_sa(gw, visit_in_far) == 0)
+	if (n == 0 && !notes_due(gw, now - gw->reserve_noted))
 		return;
 	n += for_each_sa(gw, visit_note_in);
 	gw->reserve_noted = now;
-	if (n == 0)
+	if (n == 0 && gw->reserve_failed == 0)
 		return;
 	if (gw_reserve_commit(gw->reserve, &err) < 0) {
 		if (gw->reserve_failed++ % 100 == 0)

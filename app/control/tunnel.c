@@ -139,7 +139,8 @@ tell_out(struct gw *gw, struct gw_tunnel *t, unsigned int worker, const struct g
 	m.sa = out->own == NULL ? NULL : out->own->sa;
 	m.fallback = out->fallback == NULL ? NULL : out->fallback->sa;
 	rc = gw_tell(gw, worker, &m);
-	if (rc == 0)
+	/* a worker that does not answer still has the message before it */
+	if (rc == 0 || rc == -ETIMEDOUT)
 		t->out[worker] = *out;
 	return rc;
 }
@@ -189,6 +190,24 @@ apply_plan(struct gw *gw, struct gw_tunnel *t)
 	return rc;
 }
 
+/** Of two answers: a worker that may still come to its message counts most, then the first error. */
+static int
+worse(int a, int b)
+{
+	if (a == -ETIMEDOUT || b == -ETIMEDOUT)
+		return -ETIMEDOUT;
+	return a != 0 ? a : b;
+}
+
+static int
+tell_sad(struct gw *gw, unsigned int worker, const struct gw_msg *msg, struct ipsec_pcpu_sa *sa)
+{
+	struct gw_msg m = *msg;
+
+	m.sa = sa;
+	return gw_tell(gw, worker, &m);
+}
+
 static int
 install_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
@@ -197,20 +216,40 @@ install_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 
 	sa->worker = inbound_worker(gw, t, &sa->prm);
 	m.owner = sa->worker;
-	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++) {
-		m.sa = w == sa->worker ? sa->sa : NULL;
-		rc = gw_tell(gw, w, &m);
-	}
+	for (unsigned int w = 0; w < gw->n_workers && (rc == 0 || rc == -ETIMEDOUT); w++)
+		rc = worse(rc, tell_sad(gw, w, &m, w == sa->worker ? sa->sa : NULL));
 	return rc;
 }
 
+/** 0: no worker has it any more. */
 static int
 remove_inbound(struct gw *gw, struct gw_sa *sa)
 {
 	const struct gw_msg m = {.type = GW_MSG_SAD_DEL, .spi = sa->prm.spi};
-	int rc = gw_tell_all(gw, &m);
+	int rc = 0;
 
-	return rc == -ENOENT ? 0 : rc;
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		int one = tell_sad(gw, w, &m, NULL);
+
+		if (one != -ENOENT) /* of one that was installed in part */
+			rc = worse(rc, one);
+	}
+	return rc;
+}
+
+/**
+ * The same of an outbound SA that is in no list any more. All workers are told
+ * again what they have: one that answers has handled all that came before, also
+ * what it did not answer in time.
+ */
+static int
+remove_outbound(struct gw *gw, struct gw_tunnel *t)
+{
+	int rc = apply_plan(gw, t);
+
+	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
+		rc = tell_out(gw, t, w, &t->out[w]);
+	return rc;
 }
 
 /* Making and freeing */
@@ -246,9 +285,9 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 	sa->sa = rte_zmalloc("gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE);
 	if (sa->sa == NULL)
 		goto fail;
-	rc = gw_sa_reserve(gw, sa);
-	if (rc == 0)
-		rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
+	if (gw_sa_reserve(gw, sa, err) < 0)
+		goto refused;
+	rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
 	if (rc < 0)
 		goto fail;
 	explicit_bzero(sa->prm.key, sizeof(sa->prm.key));
@@ -257,6 +296,7 @@ fail:
 	gw_error_set(err, NULL, 0, "tunnel \"%s\": SA 0x%08x cannot be made: %s", t->cfg->name,
 			prm->spi,
 			rc == -ENOMEM ? "no memory: give EAL more (-m, hugepages)" : strerror(-rc));
+refused:
 	free_sa(sa);
 	return NULL;
 }
@@ -332,8 +372,12 @@ gw_tunnels_make(struct gw *gw, struct gw_error *err)
 	for (unsigned int i = 0; i < gw->cfg.n_tunnels; i++) {
 		gw->n_tunnels = i + 1;
 		rc = make_tunnel(gw, &gw->tunnel[i], &gw->cfg.tunnels[i], err);
-		if (rc < 0)
+		if (rc < 0) {
+			/* no key was used: the file stays as it was */
+			gw_reserve_close(gw->reserve);
+			gw->reserve = NULL;
 			return rc;
+		}
 	}
 	/* on the disk before the first packet */
 	if (gw->reserve != NULL) {
@@ -362,6 +406,11 @@ gw_tunnels_free(struct gw *gw)
 	free(gw->tunnel);
 	gw->tunnel = NULL;
 	gw->n_tunnels = 0;
+	for (unsigned int i = 0; i < gw->n_zombies; i++)
+		free_sa(gw->zombies[i]);
+	free(gw->zombies);
+	gw->zombies = NULL;
+	gw->n_zombies = 0;
 }
 
 /* The verbs */
@@ -395,6 +444,8 @@ clash(const struct gw_tunnel *t, const struct gw_tunnel *other, const struct gw_
 
 	if (memcmp(sa->reserve_id, id, GW_RESERVE_ID_LEN) == 0)
 		return "has the same key: two SAs with one key repeat IVs";
+	if (t == other && gw_config_same_ports(&sa->prm, prm))
+		return "has the same UDP ports: per-CPU SAs want a source port each";
 	if (sa->prm.dir != prm->dir || sa->prm.spi != prm->spi)
 		return NULL;
 	if (prm->dir == IPSEC_PCPU_IN)
@@ -465,6 +516,13 @@ gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, st
 		return -ENOMEM;
 	}
 	rc = sa->prm.dir == IPSEC_PCPU_IN ? install_inbound(gw, t, sa) : apply_plan(gw, t);
+	if (rc == -ETIMEDOUT) {
+		gw_error_set(err, NULL, 0,
+				"SA 0x%08x: a worker does not answer; the SA stays, installed as far "
+				"as it got; \"show workers\" and the log say more",
+				csa->prm.spi);
+		return rc;
+	}
 	if (rc < 0) {
 		struct gw_error ignored;
 
@@ -482,7 +540,7 @@ int
 gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
 		struct gw_error *err)
 {
-	struct gw_sa *sa = NULL;
+	struct gw_sa **zombies, *sa = NULL;
 	unsigned int at;
 	int rc;
 
@@ -497,19 +555,28 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 				t->cfg->name);
 		return -ENOENT;
 	}
+	zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
+	if (zombies == NULL) {
+		gw_error_set(err, NULL, 0, "no memory");
+		return -ENOMEM;
+	}
+	gw->zombies = zombies;
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;
-	rc = dir == IPSEC_PCPU_IN ? remove_inbound(gw, sa) : apply_plan(gw, t);
+	rc = dir == IPSEC_PCPU_IN ? remove_inbound(gw, sa) : remove_outbound(gw, t);
+	forget_config(gw, t, sa);
 	if (rc < 0) {
-		/*
-		 * a worker may still hold it: rather lose the memory than free it under its
-		 * hands
-		 */
-		gw_error_set(err, NULL, 0, "SA 0x%08x: a worker does not answer", spi);
+		/* a worker may still hold it, and send: neither its memory nor its numbers are free */
+		gw->zombies[gw->n_zombies++] = sa;
+		gw_error_set(err, NULL, 0,
+				"SA 0x%08x is removed, but %s: its memory is kept until the gateway "
+				"ends",
+				spi,
+				rc == -ETIMEDOUT ? "a worker does not answer and may still use it"
+						 : strerror(-rc));
 		return rc;
 	}
 	gw_sa_release(gw, sa);
-	forget_config(gw, t, sa);
 	free_sa(sa);
 	return gw_view_update(gw, err);
 }

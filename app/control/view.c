@@ -17,16 +17,15 @@
 
 #include "../log.h"
 #include "control_priv.h"
+#include "routes.h"
+
+/** The warning that there are too many neighbours, at most this often. */
+#define WARN_NS UINT64_C(60000000000)
 
 /** A view under construction. */
 struct build {
 	struct gw *gw;
 	struct gw_view *v;
-	struct gw_nexthop *nh;
-	uint32_t n_nh;
-	struct gw_fib_route *routes;
-	uint32_t n_routes;
-	uint32_t n_gateways; /* next hops from the kernel's routes: those are looked up again */
 };
 
 static unsigned int
@@ -40,132 +39,38 @@ port_of(const struct gw *gw, unsigned int ifindex)
 	return i;
 }
 
-static uint32_t
-add_nh(struct build *b, enum gw_nh_kind kind, unsigned int port, const struct gw_nl_neigh *neigh)
-{
-	struct gw_nexthop *nh = &b->nh[b->n_nh];
-
-	nh->kind = kind;
-	nh->port = port;
-	if (port < b->gw->n_ports) {
-		nh->mtu = b->gw->port[port].mtu;
-		nh->src = b->gw->port[port].mac;
-	}
-	if (neigh != NULL) {
-		memcpy(&nh->dst, neigh->mac, sizeof(nh->dst));
-		nh->via = neigh->addr;
-	}
-	return b->n_nh++;
-}
-
-/** By a router, or on link: an existing next hop of the kind, or a new one. */
-static uint32_t
-route_nh(struct build *b, const struct gw_nl_route *r)
-{
-	unsigned int port = port_of(b->gw, r->ifindex);
-	const struct gw_nl_neigh *n;
-	uint32_t i;
-
-	if (r->type == GW_NL_BLACKHOLE)
-		return add_nh(b, GW_NH_BLACKHOLE, b->gw->n_ports, NULL);
-	for (i = 1; i < b->n_gateways; i++)
-		if (b->nh[i].port == port && gw_addr_equal(&b->nh[i].via, &r->via) &&
-				b->nh[i].kind != GW_NH_BLACKHOLE)
-			return i;
-	if (r->via.family == 0) {
-		i = add_nh(b, GW_NH_GLEAN, port, NULL);
-	} else {
-		n = gw_nl_neigh_find(b->gw->nl, r->ifindex, &r->via);
-		if (n != NULL && n->valid)
-			i = add_nh(b, GW_NH_ETHER, port, n);
-		else
-			i = add_nh(b, GW_NH_UNRESOLVED, port, NULL);
-		b->nh[i].via = r->via;
-	}
-	b->n_gateways = b->n_nh;
-	return i;
-}
-
 static void
-add_route(struct build *b, const struct gw_prefix *prefix, uint32_t nh)
+warn_neighbours(struct gw *gw, uint32_t left_out)
 {
-	b->routes[b->n_routes++] = (struct gw_fib_route){.prefix = *prefix, .nh = nh};
-}
+	uint64_t now = gw_now_ns();
 
-static void
-add_host_route(struct build *b, const struct gw_addr *addr, uint32_t nh)
-{
-	struct gw_prefix p = {.addr = *addr, .len = gw_addr_len(addr->family) * 8};
-
-	add_route(b, &p, nh);
-}
-
-/** Routes, then neighbours, then our own addresses: the later one wins for a prefix. */
-static int
-collect_routes(struct build *b)
-{
-	unsigned int n_routes, n_neighs, n_addrs;
-	const struct gw_nl_route *r = gw_nl_routes(b->gw->nl, &n_routes);
-	const struct gw_nl_neigh *n = gw_nl_neighs(b->gw->nl, &n_neighs);
-	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n_addrs);
-	size_t max = 1 + (size_t)n_routes + n_neighs + n_addrs;
-
-	b->nh = calloc(max, sizeof(*b->nh));
-	b->routes = calloc(max, sizeof(*b->routes));
-	if (b->nh == NULL || b->routes == NULL)
-		return -ENOMEM;
-	add_nh(b, GW_NH_NONE, b->gw->n_ports, NULL);
-	b->n_gateways = b->n_nh;
-	for (unsigned int i = 0; i < n_routes; i++)
-		if (r[i].type == GW_NL_BLACKHOLE || port_of(b->gw, r[i].ifindex) < b->gw->n_ports)
-			add_route(b, &r[i].dst, route_nh(b, &r[i]));
-	for (unsigned int i = 0; i < n_neighs; i++)
-		if (n[i].valid && port_of(b->gw, n[i].ifindex) < b->gw->n_ports)
-			add_host_route(b, &n[i].addr,
-					add_nh(b, GW_NH_ETHER, port_of(b->gw, n[i].ifindex),
-							&n[i]));
-	for (unsigned int i = 0; i < n_addrs; i++)
-		if (port_of(b->gw, a[i].ifindex) < b->gw->n_ports)
-			add_host_route(b, &a[i].prefix.addr,
-					add_nh(b, GW_NH_LOCAL, port_of(b->gw, a[i].ifindex), NULL));
-	return 0;
+	if (left_out == 0 || (gw->neigh_warned != 0 && now - gw->neigh_warned < WARN_NS))
+		return;
+	gw->neigh_warned = now;
+	GW_LOG(WARNING,
+			"%u neighbours too many: what is for them is dropped. The gateway takes %u "
+			"IPv4 and %u IPv6 neighbours; is someone flooding a port with ARP or ND?",
+			left_out, GW_MAX_HOST_ROUTES4, GW_MAX_HOST_ROUTES6);
 }
 
 static int
-build_fibs(struct build *b)
+build_routes(struct build *b)
 {
-	int rc = collect_routes(b);
+	struct gw_routes_port ports[GW_MAX_PORTS];
+	struct gw_routes r;
+	int rc;
 
-	if (rc == 0) {
-		b->v->fib4 = gw_fib_build(AF_INET, b->routes, b->n_routes, SOCKET_ID_ANY);
-		b->v->fib6 = gw_fib_build(AF_INET6, b->routes, b->n_routes, SOCKET_ID_ANY);
-		if (b->v->fib4 == NULL || b->v->fib6 == NULL)
-			rc = -ENOMEM;
-	}
-	b->v->nh = b->nh;
-	b->v->n_nh = b->n_nh;
-	free(b->routes);
+	for (unsigned int i = 0; i < b->gw->n_ports; i++)
+		ports[i] = (struct gw_routes_port){.ifindex = b->gw->tap[i].ifindex,
+				.mtu = b->gw->port[i].mtu,
+				.mac = b->gw->port[i].mac};
+	rc = gw_routes_build(&r, b->gw->nl, ports, b->gw->n_ports);
+	b->v->fib4 = r.fib4;
+	b->v->fib6 = r.fib6;
+	b->v->nh = r.nh;
+	b->v->n_nh = r.n_nh;
+	warn_neighbours(b->gw, r.left_out);
 	return rc;
-}
-
-static void
-local_add(struct gw_local *l, const struct gw_addr *a)
-{
-	uint32_t i;
-
-	if (a->family == AF_INET) {
-		if (a->a.ip4 == 0 || gw_local_has4(l, a->a.ip4))
-			return;
-		for (i = gw_local_hash4(a->a.ip4); l->ip4[i] != 0; i = (i + 1) % GW_LOCAL_SLOTS)
-			;
-		l->ip4[i] = a->a.ip4;
-		return;
-	}
-	if (gw_local_has6(l, a->a.ip6))
-		return;
-	for (i = gw_local_hash6(a->a.ip6); l->ip6[i][0] != 0; i = (i + 1) % GW_LOCAL_SLOTS)
-		;
-	memcpy(l->ip6[i], a->a.ip6, sizeof(l->ip6[i]));
 }
 
 /** Every UDP port at which an inbound SA expects its packets, and 4500 (RFC 3948). */
@@ -204,7 +109,7 @@ build_local(struct build *b)
 					GW_LOCAL_SLOTS / 2);
 			break;
 		}
-		local_add(l, &a[i].prefix.addr);
+		gw_local_add(l, &a[i].prefix.addr);
 	}
 	local_esp_ports(l, b->gw);
 	return 0;
@@ -303,6 +208,7 @@ build_tunnels(struct build *b)
 		tv[i].inner_mtu = nh->mtu == 0 ? 0 : inner_mtu(t, nh->mtu);
 		tv[i].sel = t->sel;
 		tv[i].n_sel = t->cfg->n_selectors;
+		tv[i].transit = t->transit;
 		tunnel_addr(b, t, &tv[i]);
 	}
 	return 0;
@@ -346,14 +252,16 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
 	struct gw_msg msg = {.type = GW_MSG_VIEW, .view = b.v};
 	struct gw_view *old = gw->view;
+	uint64_t began = gw_now_ns();
 
 	gw_error_set(err, NULL, 0, "not enough memory for the tables of workers");
 	if (b.v == NULL)
 		return -ENOMEM;
 	memset(b.v, 0, size);
 	b.v->mss_clamp = gw->cfg.mss_clamp;
+	b.v->source_check = gw->cfg.source_check;
 	b.v->policy = policy_of(gw, err);
-	if (b.v->policy == NULL || build_fibs(&b) < 0 || build_local(&b) < 0 ||
+	if (b.v->policy == NULL || build_routes(&b) < 0 || build_local(&b) < 0 ||
 			build_tunnels(&b) < 0) {
 		if (old == NULL)
 			gw_policy_free((struct gw_policy *)(uintptr_t)b.v->policy);
@@ -367,6 +275,9 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 		free_view(old);
 	else
 		GW_LOG(ERR, "a worker did not take new tables: the old ones stay in memory");
+	gw->view_stale = false;
+	gw->view_built = gw_now_ns();
+	gw->view_took = gw->view_built - began;
 	err->text[0] = 0;
 	return 0;
 }

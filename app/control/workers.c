@@ -126,7 +126,7 @@ gw_workers_make(struct gw *gw, struct gw_error *err)
 {
 	unsigned int lcore;
 	unsigned int id = 0;
-	int rc;
+	int rc = 0;
 
 	RTE_LCORE_FOREACH_WORKER(lcore) {
 		if (id == gw->n_workers)
@@ -140,7 +140,7 @@ gw_workers_make(struct gw *gw, struct gw_error *err)
 		if (rc < 0)
 			break;
 	}
-	if (id == gw->n_workers && connect_workers(gw) == 0)
+	if (rc == 0 && id == gw->n_workers && connect_workers(gw) == 0)
 		return 0;
 	gw_error_set(err, NULL, 0,
 			"not enough memory for %u workers: give EAL more (-m, hugepages), "
@@ -166,35 +166,54 @@ gw_workers_launch(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
+/** A worker that does not answer is logged: what it has is not known. */
+static int
+answered(const struct gw *gw, unsigned int worker, int rc)
+{
+	if (rc == -ETIMEDOUT)
+		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker,
+				gw->worker[worker].w->lcore);
+	return rc;
+}
+
 int
 gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg)
 {
 	struct gw_worker_ctl *c = &gw->worker[worker];
-	int rc;
 
 	if (!c->running) {
 		gw_msg_handle(c->w, msg);
 		return msg->result;
 	}
-	rc = gw_msg_call(c->w, msg);
-	if (rc == -ETIMEDOUT)
-		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker, c->w->lcore);
-	return rc;
+	return answered(gw, worker, gw_msg_call(c->w, msg));
 }
 
 int
 gw_tell_all(struct gw *gw, const struct gw_msg *msg)
 {
-	int first = 0;
+	struct gw_msg *posted[GW_MAX_WORKERS];
+	int rc[GW_MAX_WORKERS];
+	int worst = 0;
 
+	/* all at once: it takes as long as the slowest, not as all of them */
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		struct gw_msg m = *msg;
-		int rc = gw_tell(gw, i, &m);
 
-		if (first == 0)
-			first = rc;
+		posted[i] = NULL;
+		rc[i] = gw->worker[i].running ? gw_msg_post(gw->worker[i].w, msg, &posted[i])
+					      : gw_tell(gw, i, &m);
 	}
-	return first;
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		struct gw_msg m;
+
+		if (posted[i] != NULL)
+			rc[i] = gw_msg_await(gw->worker[i].w, posted[i], &m);
+		answered(gw, i, rc[i]);
+		/* the worst is one that has not answered */
+		if (worst == 0 || rc[i] == -ETIMEDOUT)
+			worst = rc[i];
+	}
+	return worst;
 }
 
 /**
@@ -227,14 +246,15 @@ give_up_fragments(struct gw_worker *w)
 	w->counters.absorbed = gw_reass_absorbed(w->reass);
 }
 
-void
+bool
 gw_workers_stop(struct gw *gw)
 {
 	struct gw_msg halt = {.type = GW_MSG_RUN, .run = false};
 	struct gw_msg leave = {.type = GW_MSG_EXIT};
+	bool all = true;
 
 	if (gw->n_workers == 0 || gw->worker[0].w == NULL || !gw->worker[0].running)
-		return;
+		return true;
 	gw_tell_all(gw, &halt);
 	/* what is between workers now gets to its end; half a second is thousands of rounds */
 	for (unsigned int ms = 0, quiet = 0; ms < 500 && quiet < MAX_HOPS; ms++) {
@@ -252,12 +272,16 @@ gw_workers_stop(struct gw *gw)
 
 		if (!c->running)
 			continue;
-		if (gw_tell(gw, i, &m) == 0)
-			rte_eal_wait_lcore(c->w->lcore);
+		if (gw_tell(gw, i, &m) < 0) {
+			all = false;
+			continue;
+		}
+		rte_eal_wait_lcore(c->w->lcore);
 		c->running = false;
 		give_up_fragments(c->w);
 	}
 	gw_punts_drain(gw);
+	return all;
 }
 
 static void

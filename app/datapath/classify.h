@@ -124,6 +124,17 @@ classify_ours(const struct gw_local *local, struct rte_mbuf *m, const uint8_t *i
 	return GW_CLASS_PUNT;
 }
 
+/** To another's address, whose first byte this is. */
+static inline int
+classify4_other(uint8_t first)
+{
+	if (unlikely((uint8_t)(first - 1) >= 223 || first == 127)) {
+		/* multicast, class E and broadcast are the kernel's; 0 and 127 nobody's */
+		return first >= 224 ? GW_CLASS_PUNT : GW_CLASS_DROP + GW_DROP_MALFORMED;
+	}
+	return GW_CLASS_CLEAR;
+}
+
 static inline int
 classify4(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 {
@@ -144,10 +155,7 @@ classify4(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 	cut_to(m, l2_len + len);
 	set_header_lens(m, l2_len, hlen, 0);
 	if (!gw_local_has4(local, ip->dst_addr)) {
-		/* multicast, class E and broadcast are the kernel's */
-		if (unlikely(*(const uint8_t *)&ip->dst_addr >= 224))
-			return GW_CLASS_PUNT;
-		return GW_CLASS_CLEAR;
+		return classify4_other(*(const uint8_t *)&ip->dst_addr);
 	}
 	if (unlikely((ip->fragment_offset & rte_cpu_to_be_16(0x3fff)) != 0))
 		return ip->next_proto_id == IPPROTO_UDP || ip->next_proto_id == IPPROTO_ESP

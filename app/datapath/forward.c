@@ -8,40 +8,9 @@
 #include <rte_cycles.h>
 
 #include "classify.h"
+#include "decide.h"
 #include "frag.h"
 #include "send.h"
-
-/** The verdict for one flow. */
-static struct gw_verdict
-look_up_one(struct gw_worker *w, const struct gw_flow *flow)
-{
-	struct gw_verdict v;
-
-	gw_policy_lookup(w->view->policy, &flow, &v, 1);
-	return v;
-}
-
-static struct gw_verdict
-verdict_of(struct gw_worker *w, const struct rte_mbuf *m)
-{
-	struct gw_flow flow;
-
-	gw_flow_parse(&flow, rte_pktmbuf_mtod(m, const void *), m->data_len);
-	return look_up_one(w, &flow);
-}
-
-/**
- * Would the answer to this packet be protected? Then it must not arrive in clear (RFC 4301
- * 5.2).
- */
-static bool
-belongs_into_tunnel(struct gw_worker *w, const struct gw_flow *flow)
-{
-	struct gw_flow back;
-
-	gw_flow_reverse(&back, flow);
-	return look_up_one(w, &back).action == GW_ACTION_TUNNEL;
-}
 
 void
 gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *pkts[],
@@ -50,19 +19,38 @@ gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rt
 {
 	for (uint16_t k = 0; k < n; k++) {
 		struct rte_mbuf *m = pkts[at[k]];
-		const struct gw_verdict *v = &verdict[at[k]];
+		struct gw_decision d =
+				gw_decide(w, &flow[at[k]], verdict[at[k]], GW_FROM_PORT, NULL, 0);
 
-		if (v->action == GW_ACTION_DROP && v->rule != 0) {
-			gw_drop(w, m, GW_DROP_POLICY);
-		} else if (belongs_into_tunnel(w, &flow[at[k]])) {
-			gw_drop(w, m, GW_DROP_CLEAR);
-		} else if (v->action == GW_ACTION_DROP) {
-			gw_drop(w, m, GW_DROP_NO_POLICY);
-		} else {
-			w->counters.bypassed++;
-			gw_forward(w, m, &port->icmp4, &port->icmp6);
+		if (d.fate == GW_FATE_DROP) {
+			gw_drop(w, m, d.drop);
+			continue;
 		}
+		w->counters.bypassed++;
+		gw_forward(w, m, &port->icmp4, &port->icmp6);
 	}
+}
+
+void
+gw_punt_in_clear(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
+{
+	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
+	uint32_t len = m->data_len - sizeof(*eth);
+	const uint8_t *ip = (const uint8_t *)(eth + 1);
+	const struct gw_local *local = w->view->local;
+	rte_be32_t dst;
+	bool to_us = false;
+
+	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4) && len >= 20) {
+		memcpy(&dst, ip + 16, sizeof(dst));
+		to_us = gw_local_has4(local, dst);
+	} else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6) && len >= 40) {
+		to_us = gw_local_has6(local, ip + 24);
+	}
+	if (to_us && !gw_may_come_in_clear(w, ip, len))
+		gw_drop(w, m, GW_DROP_CLEAR);
+	else
+		gw_punt(w, m, GW_PKT_PUNT, port);
 }
 
 /** Our own address, out of a tunnel: the kernel takes it from the TAP of the port that has it. */
@@ -114,8 +102,10 @@ gw_too_big(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, const struc
 	uint16_t mtu = w->view->tunnel[tunnel].inner_mtu;
 
 	if (mtu == 0) {
-		/* no SA from which to know the overhead, or no route to the peer */
-		gw_drop(w, m, GW_DROP_NO_OUT_SA);
+		/* no route to the peer, or no SA from which to know the overhead */
+		bool no_route = w->view->nh[w->view->tunnel[tunnel].nh].mtu == 0;
+
+		gw_drop(w, m, no_route ? GW_DROP_NO_ROUTE : GW_DROP_NO_OUT_SA);
 		return;
 	}
 	if (may_fragment(m))
@@ -165,49 +155,117 @@ gw_refuse(struct gw_worker *w, struct rte_mbuf *m, enum gw_icmp_error error, uin
 		gw_originate(w, msg);
 }
 
+/** Into a tunnel, one packet; @p forwarded: it comes from elsewhere, so its TTL counts. */
+static void
+into_tunnel(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, bool forwarded,
+		const struct gw_addr *icmp4, const struct gw_addr *icmp6)
+{
+	const struct gw_tunnel_view *tv = &w->view->tunnel[tunnel];
+
+	if (!tv->up) {
+		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
+		return;
+	}
+	if (forwarded && !gw_ttl_ok(m)) {
+		gw_refuse(w, m, GW_ICMP_TIME_EXCEEDED, 0, GW_DROP_TTL, icmp4, icmp6);
+		return;
+	}
+	if (forwarded)
+		gw_ttl_dec(m);
+	if (m->data_len > tv->inner_mtu)
+		gw_too_big(w, tunnel, m, icmp4, icmp6);
+	else
+		gw_encap(w, tunnel, &m, 1, false);
+}
+
+static struct gw_decision
+decide(struct gw_worker *w, const uint8_t *ip, uint32_t len, enum gw_origin origin)
+{
+	struct gw_flow flow;
+
+	gw_flow_parse(&flow, ip, len);
+	return gw_decide(w, &flow, gw_verdict_of(w, &flow), origin, ip, len);
+}
+
 void
 gw_originate(struct gw_worker *w, struct rte_mbuf *m)
 {
-	struct gw_verdict v = verdict_of(w, m);
+	static const struct gw_addr none;
+	struct gw_decision d =
+			decide(w, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, GW_FROM_HOST);
 	const struct gw_nexthop *nh;
 
 	w->counters.created++;
-	if (v.action == GW_ACTION_TUNNEL) {
-		if (!w->view->tunnel[v.tunnel].up)
-			gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
-		else if (m->data_len > w->view->tunnel[v.tunnel].inner_mtu)
-			gw_drop(w, m, GW_DROP_TOO_BIG);
-		else
-			gw_encap(w, v.tunnel, &m, 1, false);
-		return;
-	}
-	if (v.action == GW_ACTION_DROP && v.rule != 0) {
-		gw_drop(w, m, GW_DROP_POLICY);
+	if (d.fate == GW_FATE_DROP) {
+		gw_drop(w, m, d.drop);
 		return;
 	}
 	nh = gw_route(w, m);
 	if (nh->kind == GW_NH_LOCAL)
 		to_kernel(w, nh->port, m);
+	else if (d.fate == GW_FATE_TUNNEL)
+		into_tunnel(w, d.tunnel, m, false, &none, &none);
 	else
 		gw_send(w, nh, m);
 }
 
-/**
- * A kernel's packet that a policy wants in a tunnel. TTL is as the kernel set it: it is the
- * sender.
- */
+void
+gw_from_tunnel(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
+{
+	struct gw_decision d = {.fate = GW_FATE_CLEAR};
+
+	if (tv->transit && gw_route(w, m)->kind != GW_NH_LOCAL)
+		d = decide(w, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, GW_FROM_TUNNEL);
+	if (d.fate == GW_FATE_DROP)
+		gw_drop(w, m, d.drop);
+	else if (d.fate == GW_FATE_TUNNEL)
+		into_tunnel(w, d.tunnel, m, true, &tv->icmp4, &tv->icmp6);
+	else
+		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
+}
+
+/** Frames of the kernel that are not IP and may go out as they are: no IP packet hides in them. */
+static bool
+is_link_control(rte_be16_t ether_type)
+{
+	uint16_t type = rte_be_to_cpu_16(ether_type);
+
+	/* a length: IEEE 802.2, as of IS-IS and spanning tree; 802.1X */
+	return type < 0x600 || type == RTE_ETHER_TYPE_ARP || type == RTE_ETHER_TYPE_LLDP ||
+			type == 0x888e;
+}
+
+/** Is the source of a kernel's packet ours? If not, the kernel forwards it. */
+static bool
+is_from_us(const struct gw_worker *w, const uint8_t *ip)
+{
+	rte_be32_t src;
+
+	if (ip[0] >> 4 == 6)
+		return gw_local_has6(w->view->local, ip + 8);
+	memcpy(&src, ip + 12, sizeof(src));
+	return gw_local_has4(w->view->local, src);
+}
+
+/** A unicast IP packet of the kernel, from the Ethernet header on. */
 static void
-kernel_into_tunnel(struct gw_worker *w, uint8_t port, uint16_t tunnel, struct rte_mbuf *m)
+from_kernel(struct gw_worker *w, uint8_t port, struct rte_mbuf *m)
 {
 	const struct gw_port_view *p = &w->view->port[port];
+	const uint8_t *ip =
+			rte_pktmbuf_mtod_offset(m, const uint8_t *, sizeof(struct rte_ether_hdr));
+	struct gw_decision d = decide(w, ip, m->data_len - sizeof(struct rte_ether_hdr),
+			is_from_us(w, ip) ? GW_FROM_HOST : GW_FROM_PORT);
 
-	rte_pktmbuf_adj(m, sizeof(struct rte_ether_hdr));
-	if (!w->view->tunnel[tunnel].up)
-		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
-	else if (m->data_len > w->view->tunnel[tunnel].inner_mtu)
-		gw_too_big(w, tunnel, m, &p->icmp4, &p->icmp6);
-	else
-		gw_encap(w, tunnel, &m, 1, false);
+	if (d.fate == GW_FATE_DROP) {
+		gw_drop(w, m, d.drop);
+	} else if (d.fate == GW_FATE_TUNNEL) {
+		rte_pktmbuf_adj(m, sizeof(struct rte_ether_hdr));
+		/* the kernel has done the TTL, as sender or as router */
+		into_tunnel(w, d.tunnel, m, false, &p->icmp4, &p->icmp6);
+	} else {
+		gw_tx(w, port, m);
+	}
 }
 
 void
@@ -216,34 +274,21 @@ gw_from_kernel(struct gw_worker *w, struct rte_mbuf *m)
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	uint8_t port = gw_pkt(m)->port;
 	int class = GW_CLASS_PUNT;
-	struct gw_verdict v;
-	struct gw_flow flow;
 
-	if (m->data_len < sizeof(*eth)) {
-		gw_drop(w, m, GW_DROP_MALFORMED);
-		return;
-	}
-	if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
+	if (m->data_len < sizeof(*eth))
+		class = GW_CLASS_DROP + GW_DROP_MALFORMED;
+	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
 		class = classify4(w->view->local, m, sizeof(*eth));
 	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
 		class = classify6(w->view->local, m, sizeof(*eth));
-	if (class >= GW_CLASS_DROP) {
+	else if (!is_link_control(eth->ether_type))
+		class = GW_CLASS_DROP + GW_DROP_KERNEL_FRAME;
+	if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
-		return;
-	}
-	if (class == GW_CLASS_CLEAR) {
-		gw_flow_parse(&flow, eth + 1, m->data_len - sizeof(*eth));
-		v = look_up_one(w, &flow);
-		if (v.action == GW_ACTION_TUNNEL) {
-			kernel_into_tunnel(w, port, v.tunnel, m);
-			return;
-		}
-		if (v.action == GW_ACTION_DROP && v.rule != 0) {
-			gw_drop(w, m, GW_DROP_POLICY);
-			return;
-		}
-	}
-	gw_tx(w, port, m);
+	else if (class == GW_CLASS_CLEAR)
+		from_kernel(w, port, m);
+	else
+		gw_tx(w, port, m); /* multicast, link-local, link control */
 }
 
 unsigned int
@@ -280,6 +325,8 @@ whole_again(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 		gw_inbound(w, &m, 1, false);
 	else if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
+	else if (!gw_may_come_in_clear(w, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len))
+		gw_drop(w, m, GW_DROP_CLEAR);
 	else
 		to_kernel(w, port, m);
 }

@@ -5,6 +5,7 @@
  * addresses belong to the tunnel? -> next hop.
  */
 
+#include "group.h"
 #include "send.h"
 
 static inline uint32_t
@@ -39,7 +40,7 @@ prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m
 {
 	const struct gw_nexthop *nh;
 
-	if (unlikely(!tv->up || !selected(tv, m)))
+	if (unlikely(!tv->up || tv->transit || !selected(tv, m)))
 		return NULL;
 	nh = gw_route(w, m);
 	if (unlikely(nh->kind != GW_NH_ETHER || m->data_len > nh->mtu || !gw_ttl_ok(m)))
@@ -60,7 +61,7 @@ forward_slow(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_
 		ipsec_pcpu_sa_count_drop(sa, IPSEC_PCPU_DROP_SELECTOR, 1);
 		gw_drop_esp(w, &m, &(uint8_t){IPSEC_PCPU_DROP_SELECTOR}, 1);
 	} else {
-		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
+		gw_from_tunnel(w, tv, m);
 	}
 }
 
@@ -89,7 +90,8 @@ forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_
 }
 
 static void
-decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[], uint16_t n)
+decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[],
+		uint16_t n)
 {
 	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
 	uint8_t reason[GW_BURST];
@@ -108,25 +110,19 @@ decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf
 /** Decrypt packets SA by SA, each SA's together and in order. */
 static void
 decap_by_sa(struct gw_worker *w, struct rte_mbuf *pkts[],
-		const struct ipsec_pcpu_sad_entry *entry[], uint16_t n)
+		const struct ipsec_pcpu_sad_entry *const entry[], uint16_t n)
 {
 	struct rte_mbuf *batch[GW_BURST];
+	struct gw_groups groups;
 
-	while (n > 0) {
-		const struct ipsec_pcpu_sad_entry *e = entry[0];
-		uint16_t n_batch = 0;
-		uint16_t rest = 0;
+	gw_groups_init(&groups);
+	for (uint16_t i = 0; i < n; i++)
+		if (gw_groups_add(&groups, entry[i]->spi, i))
+			gw_prefetch_sa(entry[i]->sa);
+	for (uint16_t g = 0; g < groups.n; g++) {
+		const struct ipsec_pcpu_sad_entry *e = entry[groups.first[g]];
 
-		for (uint16_t i = 0; i < n; i++) {
-			if (entry[i] == e) {
-				batch[n_batch++] = pkts[i];
-			} else {
-				pkts[rest] = pkts[i];
-				entry[rest++] = entry[i];
-			}
-		}
-		decap(w, e, batch, n_batch);
-		n = rest;
+		decap(w, e, batch, gw_groups_get(&groups, g, pkts, batch));
 	}
 }
 

@@ -115,35 +115,54 @@ await(struct gw_worker *w, const struct gw_msg *m)
 	uint64_t deadline = now_ns() + ANSWER_TIMEOUT_NS;
 	struct timespec nap = {.tv_nsec = 5000};
 	void *answer;
+	bool late;
 
-	while (now_ns() < deadline) {
+	/* one look after the deadline: we may have been stopped ourselves */
+	do {
+		late = now_ns() >= deadline;
 		while (rte_ring_sc_dequeue(w->outbox, &answer) == 0) {
 			if (answer == m)
 				return 0;
 			free(answer);
 		}
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
-	}
+	} while (!late);
 	return -ETIMEDOUT;
+}
+
+int
+gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted)
+{
+	struct gw_msg *m = malloc(sizeof(*m));
+
+	*posted = m;
+	if (m == NULL)
+		return -ENOMEM;
+	*m = *msg;
+	if (rte_ring_sp_enqueue(w->inbox, m) == 0)
+		return 0;
+	free(m);
+	*posted = NULL;
+	return -ETIMEDOUT; /* full of messages that were never answered */
+}
+
+int
+gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg)
+{
+	int rc = await(w, posted);
+
+	if (rc < 0)
+		return rc; /* the worker may still come to it: it stays */
+	*msg = *posted;
+	free(posted);
+	return msg->result;
 }
 
 int
 gw_msg_call(struct gw_worker *w, struct gw_msg *msg)
 {
-	struct gw_msg *m = malloc(sizeof(*m));
-	int rc;
+	struct gw_msg *posted;
+	int rc = gw_msg_post(w, msg, &posted);
 
-	if (m == NULL)
-		return -ENOMEM;
-	*m = *msg;
-	if (rte_ring_sp_enqueue(w->inbox, m) < 0) {
-		free(m);
-		return -ETIMEDOUT; /* full of messages that were never answered */
-	}
-	rc = await(w, m);
-	if (rc < 0)
-		return rc; /* the worker may still come to it: m stays */
-	*msg = *m;
-	free(m);
-	return msg->result;
+	return rc < 0 ? rc : gw_msg_await(w, posted, msg);
 }

@@ -50,6 +50,13 @@ struct gw_msg {
  */
 int gw_msg_call(struct gw_worker *w, struct gw_msg *msg);
 
+/**
+ * The two halves of gw_msg_call(), to have several workers at it at a time:
+ * nothing else is posted to a worker before its answer was awaited.
+ */
+int gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted);
+int gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg);
+
 /** Handle all that waits in the inbox. Worker. */
 void gw_msg_poll(struct gw_worker *w);
 

@@ -5,14 +5,17 @@
  * the worker that encrypts for us -> encap -> next hop.
  */
 
+#include "decide.h"
+#include "group.h"
 #include "send.h"
 
 /** Read the flows of a burst. Does the last answer fit all of them? */
 static inline bool
-parse(const struct gw_worker *w, struct rte_mbuf *pkts[], struct gw_flow flow[], uint16_t n)
+parse(const struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], struct gw_flow flow[],
+		uint16_t n)
 {
 	struct gw_flow last = w->last_flow;
-	bool same = w->last_valid;
+	bool same = w->last_valid && w->last_port == port;
 
 	for (uint16_t i = 0; i < n; i++) {
 		gw_flow_parse(&flow[i], rte_pktmbuf_mtod(pkts[i], void *), pkts[i]->data_len);
@@ -23,15 +26,17 @@ parse(const struct gw_worker *w, struct rte_mbuf *pkts[], struct gw_flow flow[],
 
 /** The verdicts of a burst: the last answer where it still fits, one look-up for all others. */
 static void
-look_up(struct gw_worker *w, const struct gw_flow flow[], struct gw_verdict v[], uint16_t n)
+look_up(struct gw_worker *w, uint8_t port, const struct gw_flow flow[], struct gw_verdict v[],
+		uint16_t n)
 {
+	bool valid = w->last_valid && w->last_port == port;
 	const struct gw_flow *miss[GW_BURST];
 	struct gw_verdict got[GW_BURST];
 	uint8_t at[GW_BURST];
 	uint16_t n_miss = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		if (likely(w->last_valid && gw_flow_equal(&flow[i], &w->last_flow))) {
+		if (likely(valid && gw_flow_equal(&flow[i], &w->last_flow))) {
 			v[i] = w->last_verdict;
 		} else {
 			miss[n_miss] = &flow[i];
@@ -41,10 +46,15 @@ look_up(struct gw_worker *w, const struct gw_flow flow[], struct gw_verdict v[],
 	if (n_miss == 0)
 		return;
 	gw_policy_lookup(w->view->policy, miss, got, n_miss);
-	for (uint16_t i = 0; i < n_miss; i++)
+	for (uint16_t i = 0; i < n_miss; i++) {
+		if (unlikely(!gw_source_fits(w, miss[i], port)))
+			got[i] = (struct gw_verdict){
+					.action = GW_ACTION_DROP, .rule = GW_RULE_SPOOFED};
 		v[at[i]] = got[i];
+	}
 	w->last_flow = *miss[n_miss - 1];
 	w->last_verdict = got[n_miss - 1];
+	w->last_port = port;
 	w->last_valid = true;
 }
 
@@ -103,25 +113,19 @@ gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t
 
 /** Encrypt packets tunnel by tunnel, each tunnel's together and in order. */
 static void
-encap_by_tunnel(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[], uint16_t n)
+encap_by_tunnel(struct gw_worker *w, struct rte_mbuf *pkts[], const uint16_t tunnel[], uint16_t n)
 {
 	struct rte_mbuf *batch[GW_BURST];
+	struct gw_groups groups;
 
-	while (n > 0) {
-		uint16_t t = tunnel[0];
-		uint16_t n_batch = 0;
-		uint16_t rest = 0;
+	gw_groups_init(&groups);
+	for (uint16_t i = 0; i < n; i++)
+		if (gw_groups_add(&groups, tunnel[i], i))
+			gw_prefetch_sa(w->sa_out[tunnel[i]].sa);
+	for (uint16_t g = 0; g < groups.n; g++) {
+		uint16_t n_batch = gw_groups_get(&groups, g, pkts, batch);
 
-		for (uint16_t i = 0; i < n; i++) {
-			if (tunnel[i] == t) {
-				batch[n_batch++] = pkts[i];
-			} else {
-				pkts[rest] = pkts[i];
-				tunnel[rest++] = tunnel[i];
-			}
-		}
-		gw_encap(w, t, batch, n_batch, false);
-		n = rest;
+		gw_encap(w, groups.key[g], batch, n_batch, false);
 	}
 }
 
@@ -151,14 +155,14 @@ gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint
 	uint16_t n_other = 0;
 	bool same;
 
-	same = parse(w, pkts, flow, n);
+	same = parse(w, port_idx, pkts, flow, n);
 	if (unlikely(port->n_rxq < w->n_workers && !handed))
 		n = gw_spread(w, port_idx, pkts, flow, n);
 	if (likely(same && w->last_verdict.action == GW_ACTION_TUNNEL)) {
 		encap_all(w, port, w->last_verdict.tunnel, pkts, n);
 		return;
 	}
-	look_up(w, flow, verdict, n);
+	look_up(w, port_idx, flow, verdict, n);
 	for (uint16_t i = 0; i < n; i++) {
 		if (unlikely(verdict[i].action != GW_ACTION_TUNNEL))
 			other[n_other++] = i;

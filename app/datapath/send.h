@@ -125,7 +125,7 @@ gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf 
 		uint16_t at = s->n;
 		uint16_t room = RTE_MIN(n - i, GW_BURST - at);
 
-		/* the count is stored once: else each packet waits for the store of the one before */
+		/* the count is stored once: else each packet waits for the one before */
 		for (uint16_t end = i + room; i < end; i++) {
 			gw_ether_prepend(pkts[i], &nh->dst, &nh->src);
 			s->pkts[at++] = pkts[i];
@@ -195,6 +195,12 @@ void gw_refuse(struct gw_worker *w, struct rte_mbuf *m, enum gw_icmp_error error
 
 /** Send a packet that was made here: by its policy through a tunnel, else by its route. */
 void gw_originate(struct gw_worker *w, struct rte_mbuf *m);
+
+/** A frame for the kernel, unless it should have come through a tunnel. */
+void gw_punt_in_clear(struct gw_worker *w, struct rte_mbuf *m, uint8_t port);
+
+/** A decrypted packet that is not the usual case: to us, into another tunnel, or by its route. */
+void gw_from_tunnel(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m);
 
 /** What the kernel sends through a port: protected like any other, else sent as it is. */
 void gw_from_kernel(struct gw_worker *w, struct rte_mbuf *m);

@@ -103,6 +103,7 @@ struct gw_tunnel_view {
 	uint32_t nh; /* towards the peer */
 	const struct gw_sel_in *sel; /* what may come in through it */
 	uint32_t n_sel;
+	bool transit; /* what comes out of it may have to go into a tunnel, or nowhere: ask the policy */
 	struct gw_addr icmp4; /* ours inside its selectors, source of ICMP errors; family 0: none */
 	struct gw_addr icmp6;
 };
@@ -130,6 +131,7 @@ struct gw_view {
 	struct gw_port_view port[GW_MAX_PORTS];
 	uint16_t n_ports;
 	bool mss_clamp;
+	bool source_check; /* clear packets: the source is to be routed to the port (RFC 3704) */
 };
 
 #endif /* VIEW_H */

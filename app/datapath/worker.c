@@ -42,7 +42,7 @@ sort_one(struct gw_worker *w, uint16_t port, struct rte_mbuf *m, struct sorted *
 		strip(m);
 		s->esp[s->n_esp++] = m;
 	} else if (class == GW_CLASS_PUNT) {
-		gw_punt(w, m, GW_PKT_PUNT, port);
+		gw_punt_in_clear(w, m, port);
 	} else if (class == GW_CLASS_FRAGMENT) {
 		strip(m);
 		gw_fragment_in(w, m, port);

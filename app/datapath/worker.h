@@ -120,6 +120,7 @@ struct gw_worker {
 
 	/* the last answer of the policy, for as long as it fits */
 	struct gw_flow last_flow;
+	uint8_t last_port; /* from which it came: the source check is part of the answer */
 	struct gw_verdict last_verdict;
 	bool last_valid;
 } __rte_cache_aligned;

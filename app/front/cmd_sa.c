@@ -7,10 +7,16 @@
 
 #include "commands.h"
 
-/* The newest SA of a direction: a new one takes over its algorithm, ESN, window and addresses. */
+/*
+ * The newest SA of a direction, if there is one of the same pcpu (R5: a successor
+ * keeps the ports): a new one takes over its algorithm, ESN, window and addresses.
+ */
 static const struct ipsec_pcpu_sa_params *
-like(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
+like(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t pcpu)
 {
+	for (unsigned int i = t->n_sas; i-- > 0;)
+		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == pcpu)
+			return &t->sas[i]->prm;
 	for (unsigned int i = t->n_sas; i-- > 0;)
 		if (t->sas[i]->prm.dir == dir)
 			return &t->sas[i]->prm;
@@ -36,6 +42,12 @@ direction(const struct gw_cmd *cmd)
 	return gw_cmd_has(cmd, "in") ? IPSEC_PCPU_IN : IPSEC_PCPU_OUT;
 }
 
+static uint32_t
+pcpu_of(const struct gw_cmd *cmd)
+{
+	return gw_cmd_has(cmd, "any") ? IPSEC_PCPU_ANY : number(cmd, "PCPU");
+}
+
 /* The parameters of the new SA, but for its key. */
 static void
 fill(const struct gw_cmd *cmd, const struct ipsec_pcpu_sa_params *from,
@@ -46,7 +58,7 @@ fill(const struct gw_cmd *cmd, const struct ipsec_pcpu_sa_params *from,
 	prm->seq = 0;
 	prm->seq_limit = 0;
 	prm->spi = number(cmd, "SPI");
-	prm->pcpu = gw_cmd_has(cmd, "any") ? IPSEC_PCPU_ANY : number(cmd, "PCPU");
+	prm->pcpu = pcpu_of(cmd);
 	if (gw_cmd_arg(cmd, "SPORT") != NULL) {
 		prm->encap_sport = number(cmd, "SPORT");
 		prm->encap_dport = number(cmd, "DPORT");
@@ -66,7 +78,7 @@ gw_cmd_sa_add(struct gw_cmd *cmd)
 		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"", name);
 		return -ENOENT;
 	}
-	from = like(t, direction(cmd));
+	from = like(t, direction(cmd), pcpu_of(cmd));
 	if (from == NULL) {
 		gw_error_set(&cmd->err, NULL, 0,
 				"tunnel \"%s\" has no SA of this direction to take the algorithm "

@@ -323,6 +323,19 @@ protocol_cell(struct gw_table *t, uint8_t protocol)
 	gw_cell_fmt(t, "%u", protocol);
 }
 
+static const char *
+route_type(enum gw_nl_route_type type)
+{
+	switch (type) {
+	case GW_NL_UNICAST:
+		return "unicast";
+	case GW_NL_BLACKHOLE:
+		return "blackhole";
+	default:
+		return "elsewhere";
+	}
+}
+
 int
 gw_cmd_show_routes(struct gw_cmd *cmd)
 {
@@ -350,7 +363,7 @@ gw_cmd_show_routes(struct gw_cmd *cmd)
 		gw_cell_text(t, r[i].via.family != 0 ? gw_addr_text(&r[i].via, via) : NULL);
 		gw_cell_text(t, gw_ifindex_port(cmd->gw, r[i].ifindex));
 		gw_cell_num(t, r[i].metric);
-		gw_cell_text(t, r[i].type == GW_NL_BLACKHOLE ? "blackhole" : "unicast");
+		gw_cell_text(t, route_type(r[i].type));
 		protocol_cell(t, r[i].protocol);
 	}
 	return gw_cmd_show(cmd, doc);

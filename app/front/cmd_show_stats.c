@@ -134,6 +134,8 @@ balance(struct gw_doc *doc, const struct gw *gw, const struct gw_counters *c)
 	gw_cell_num(t, gw->punt_failed);
 	gw_fact(t, "inject_full", "from the kernel, no room", GW_KIND_COUNT);
 	gw_cell_num(t, gw->inject_full);
+	gw_fact(t, "tap_lost", "from the kernel, no mbuf or too long", GW_KIND_COUNT);
+	gw_cell_num(t, gw->tap_lost);
 	gw_nl_faults(gw->nl, &overruns, &reopens);
 	gw_fact(t, "netlink_overruns", "netlink: read anew after loss", GW_KIND_COUNT);
 	gw_cell_num(t, overruns);

@@ -9,7 +9,8 @@
  * Read anew are
  * - everything after an overrun, on a new socket, or when an interface goes up
  *   or down: IPv4 routes then vanish without a message;
- * - the routes, when an address or a nexthop object goes: likewise;
+ * - the routes, when an address or a nexthop object goes, or an interface that
+ *   is not ours but has routes goes down: likewise;
  * - the routes of a family, when a message is about one of several routes with
  *   the same prefix and metric: it does not say which comes first now.
  *
@@ -74,6 +75,7 @@ struct gw_nl {
 	uint32_t gen; /* of the dump that runs or ran last */
 	bool dumping;
 	unsigned int pending; /* BIT(enum dump) to be read anew */
+	unsigned int again; /* and once more when the timer says so */
 	bool changed;
 	uint64_t overruns;
 	uint64_t reopens;
@@ -82,6 +84,28 @@ struct gw_nl {
 	struct gw_nl_addr *addr_view;
 	bool route_stale, neigh_stale, addr_stale; /* the view is older than the table */
 };
+
+/** Make the fd readable for a moment's retry. */
+static void
+set_timer(struct gw_nl *nl)
+{
+	const struct itimerspec its = {.it_value = {.tv_nsec = RETRY_MS * 1000000L}};
+
+	timerfd_settime(nl->timer, 0, &its, NULL);
+}
+
+/**
+ * Read anew after a message that the kernel sends before it removes routes: now,
+ * and once more a little later, because a dump does not wait until it is done.
+ */
+static void
+read_anew(struct gw_nl *nl, unsigned int what)
+{
+	nl->pending |= what;
+	if (nl->again == 0)
+		set_timer(nl);
+	nl->again |= what;
+}
 
 /* -- messages to tables ------------------------------------------------- */
 
@@ -109,11 +133,14 @@ static void
 route_dumped(struct gw_nl *nl, const struct nl_item *new)
 {
 	struct nl_item *item = nl_table_find(&nl->routes, &new->key);
+	bool shadows;
 
-	/* the first of several is the one the kernel uses */
-	if (item != NULL && item->gen == nl->gen) {
+	/* the first of several is the one the kernel uses; but one that is ours, before elsewhere */
+	shadows = item != NULL && item->gen == nl->gen;
+	if (shadows) {
 		item->shadows = true;
-		return;
+		if (item->route.type != GW_NL_FOREIGN || new->route.type == GW_NL_FOREIGN)
+			return;
 	}
 	if (item == NULL || !same_route(&item->route, &new->route))
 		nl->changed = nl->route_stale = true;
@@ -121,7 +148,7 @@ route_dumped(struct gw_nl *nl, const struct nl_item *new)
 	if (item != NULL) {
 		item->route = new->route;
 		item->n_hops = new->n_hops;
-		item->shadows = false;
+		item->shadows = shadows;
 	}
 }
 
@@ -223,8 +250,12 @@ static void
 on_addr(struct gw_nl *nl, struct nlmsghdr *h)
 {
 	struct nl_item new, *item;
+	enum nl_parsed parsed = nl_parse_addr(h, &nl->watch, &new);
 
-	if (nl_parse_addr(h, &nl->watch, &new) != NL_ITEM)
+	/* also one that is not ours may have been the source of a route, see below */
+	if (parsed == NL_KEY && h->nlmsg_type == RTM_DELADDR && new.key.family == AF_INET)
+		read_anew(nl, BIT(DUMP_ROUTE4));
+	if (parsed != NL_ITEM)
 		return;
 	item = nl_table_find(&nl->addrs, &new.key);
 	if (h->nlmsg_type == RTM_DELADDR) {
@@ -233,7 +264,7 @@ on_addr(struct gw_nl *nl, struct nlmsghdr *h)
 		nl_table_del(&nl->addrs, item);
 		nl->changed = nl->addr_stale = true;
 		/* routes that had it as their source are gone, without a message */
-		nl->pending |= DUMP_ROUTES;
+		read_anew(nl, DUMP_ROUTES);
 		return;
 	}
 	if (item == NULL)
@@ -241,6 +272,18 @@ on_addr(struct gw_nl *nl, struct nlmsghdr *h)
 	item = put(nl, &nl->addrs, &new);
 	if (item != NULL)
 		item->addr = new.addr;
+}
+
+static bool
+has_foreign_route(const struct gw_nl *nl, unsigned int ifindex)
+{
+	for (uint32_t i = 0; i < nl->routes.n; i++) {
+		const struct gw_nl_route *r = &nl->routes.item[i].route;
+
+		if (r->type == GW_NL_FOREIGN && (r->ifindex == ifindex || r->ifindex == 0))
+			return true;
+	}
+	return false;
 }
 
 static void
@@ -251,10 +294,15 @@ on_link(struct gw_nl *nl, struct nlmsghdr *h)
 
 	if (!nlmsg_valid_hdr(h, sizeof(*ifi)) || ifi->ifi_family != AF_UNSPEC)
 		return;
+	if (!nl_watched(&nl->watch, (unsigned int)ifi->ifi_index)) {
+		if (!up && has_foreign_route(nl, (unsigned int)ifi->ifi_index))
+			read_anew(nl, DUMP_ROUTES);
+		return;
+	}
 	for (unsigned int i = 0; i < nl->watch.n; i++)
 		if (nl->ifindex[i] == (unsigned int)ifi->ifi_index && nl->up[i] != up) {
 			nl->up[i] = up;
-			nl->pending = DUMP_ALL;
+			read_anew(nl, DUMP_ALL);
 		}
 }
 
@@ -343,15 +391,6 @@ reopen(struct gw_nl *nl)
 		nl_socket_free(nl->events);
 		nl->events = NULL; /* try again when the timer says so */
 	}
-}
-
-/** Make the fd readable for a moment's retry, or not. */
-static void
-set_timer(struct gw_nl *nl, bool on)
-{
-	const struct itimerspec its = {.it_value = {.tv_nsec = on ? RETRY_MS * 1000000L : 0}};
-
-	timerfd_settime(nl->timer, 0, &its, NULL);
 }
 
 /* -- reading anew ------------------------------------------------------- */
@@ -445,7 +484,7 @@ dump_pending(struct gw_nl *nl)
 	/* out of memory in a dump sets bits of its own */
 	nl->pending |= failed;
 	if (nl->pending != 0)
-		set_timer(nl, true);
+		set_timer(nl);
 	if (failed != 0) {
 		/* an answer may still be on its way: a new socket has none */
 		nl_socket_free(nl->dumps);
@@ -486,13 +525,15 @@ gw_nl_process(struct gw_nl *nl)
 	uint64_t expired;
 	bool changed;
 
-	if (read(nl->timer, &expired, sizeof(expired)) < 0)
-		expired = 0;
+	if (read(nl->timer, &expired, sizeof(expired)) == sizeof(expired)) {
+		nl->pending |= nl->again;
+		nl->again = 0;
+	}
 	if (nl->events == NULL || nl->dumps == NULL)
 		reopen(nl);
 	read_events(nl);
 	if (nl->events == NULL || nl->dumps == NULL)
-		set_timer(nl, true);
+		set_timer(nl);
 	else if (nl->pending != 0)
 		dump_pending(nl);
 	changed = nl->changed;
@@ -584,11 +625,15 @@ gw_nl_faults(const struct gw_nl *nl, uint64_t *overruns, uint64_t *reopens)
 	*reopens = nl->reopens;
 }
 
+/** The last one of a prefix wins. */
 static int
-by_metric(const void *a, const void *b)
+by_preference(const void *a, const void *b)
 {
 	const struct gw_nl_route *x = a, *y = b;
+	const bool x_foreign = x->type == GW_NL_FOREIGN, y_foreign = y->type == GW_NL_FOREIGN;
 
+	if (x_foreign != y_foreign)
+		return y_foreign - x_foreign;
 	return (x->metric < y->metric) - (x->metric > y->metric);
 }
 
@@ -619,7 +664,7 @@ gw_nl_routes(struct gw_nl *nl, unsigned int *n)
 			return NULL;
 		for (uint32_t i = 0; i < count; i++)
 			nl->route_view[i] = nl->routes.item[i].route;
-		qsort(nl->route_view, count, sizeof(*nl->route_view), by_metric);
+		qsort(nl->route_view, count, sizeof(*nl->route_view), by_preference);
 		nl->route_stale = false;
 	}
 	*n = count;

@@ -6,11 +6,12 @@
 /*
  * Mirror of the kernel's addresses, routes and neighbours on our TAPs
  * (libnl-route-3): `ip`, FRR, keepalived and strongSwan change them, we follow.
- * Routes: unicast of the main table, through one of the watched interfaces, or
- * blackhole, unreachable, prohibit. Of a multipath route the first hop that is
- * ours. Not mirrored are routes for multicast and fe80::/10, those by TOS or by
- * source, and hops that want another header (MPLS, seg6). Addresses are all of
- * the watched interfaces, also link-local ones; the kernel reports an IPv6
+ * Routes: those of the main table. Of a multipath route the first hop that is
+ * ours, where there is one. A route through an interface that is not watched, or
+ * by a hop that wants another header (MPLS, seg6), is there too, as one to
+ * elsewhere: what it is for must not follow a less specific route of ours. Not
+ * mirrored are routes for multicast and fe80::/10, and those by TOS or by
+ * source. Addresses are all of the watched interfaces, also link-local ones; the kernel reports an IPv6
  * address a moment after it was added, and one with duplicate detection (the
  * link-local one) a second or two later. Control thread.
  */
@@ -24,13 +25,14 @@ struct gw_nl;
 
 enum gw_nl_route_type {
 	GW_NL_UNICAST,
-	GW_NL_BLACKHOLE, /* and unreachable, prohibit */
+	GW_NL_BLACKHOLE, /* and unreachable, prohibit, throw */
+	GW_NL_FOREIGN, /* to elsewhere: nothing that we could send to */
 };
 
 struct gw_nl_route {
 	struct gw_prefix dst; /* masked; len 0: default */
 	struct gw_addr via; /* family 0: on link; may be of another family than dst (RFC 5549) */
-	unsigned int ifindex; /* 0 for GW_NL_BLACKHOLE */
+	unsigned int ifindex; /* 0 for GW_NL_BLACKHOLE; GW_NL_FOREIGN: not ours, or 0 */
 	uint32_t metric;
 	enum gw_nl_route_type type;
 	uint8_t protocol; /* RTPROT_*: kernel, static, bgp ... */
@@ -81,7 +83,7 @@ void gw_nl_faults(const struct gw_nl *nl, uint64_t *overruns, uint64_t *reopens)
 /*
  * What is known now. Valid until the next gw_nl_process(). Of two routes for
  * one prefix the one with the lower metric comes last, so that it wins in a
- * table built in this order.
+ * table built in this order; one to elsewhere comes before all others.
  */
 const struct gw_nl_route *gw_nl_routes(struct gw_nl *nl, unsigned int *n);
 const struct gw_nl_neigh *gw_nl_neighs(struct gw_nl *nl, unsigned int *n);

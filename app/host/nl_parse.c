@@ -69,40 +69,62 @@ set_key(struct nl_key *key, const struct gw_addr *addr, uint8_t len, uint32_t nu
 	key->number = number;
 }
 
-/** One hop, of a route or of a part of a multipath route. Is it ours, and can it be used? */
-static bool
-get_hop(struct nlattr *tb[], uint8_t family, unsigned int ifindex, unsigned int flags,
-		const struct nl_watch *watch, struct gw_nl_route *r)
-{
-	if (!nl_watched(watch, ifindex) || (flags & RTNH_F_DEAD) != 0)
-		return false;
-	/* MPLS, seg6 and the like: the packet would have to leave with another header */
-	if (tb[RTA_ENCAP] != NULL)
-		return false;
-	if (tb[RTA_VIA] != NULL) {
-		const struct rtvia *via = nla_data(tb[RTA_VIA]);
-		size_t len = gw_addr_len((uint8_t)via->rtvia_family);
+/** What a hop is to us; the greater is the better one. */
+enum hop {
+	HOP_DEAD,
+	HOP_FOREIGN,
+	HOP_OURS,
+};
 
-		if (!is_ip(via->rtvia_family) || (size_t)nla_len(tb[RTA_VIA]) < sizeof(*via) + len)
-			return false;
-		memset(&r->via, 0, sizeof(r->via));
-		r->via.family = (uint8_t)via->rtvia_family;
-		memcpy(&r->via.a, via->rtvia_addr, len);
-	} else {
-		get_addr(tb[RTA_GATEWAY], family, &r->via);
-	}
-	r->ifindex = ifindex;
+/** A router of another family (RFC 5549); false: none that we know. */
+static bool
+get_via(struct nlattr *attr, struct gw_addr *addr)
+{
+	const struct rtvia *via = nla_data(attr);
+	size_t len;
+
+	if ((size_t)nla_len(attr) < sizeof(*via) || !is_ip(via->rtvia_family))
+		return false;
+	len = gw_addr_len((uint8_t)via->rtvia_family);
+	if ((size_t)nla_len(attr) < sizeof(*via) + len)
+		return false;
+	addr->family = (uint8_t)via->rtvia_family;
+	memcpy(&addr->a, via->rtvia_addr, len);
 	return true;
 }
 
-/** The first hop that is ours; all are counted. */
-static bool
+/** One hop, of a route or of a part of a multipath route: taken if it is better than @p best. */
+static enum hop
+get_hop(struct nlattr *tb[], uint8_t family, unsigned int ifindex, unsigned int flags,
+		const struct nl_watch *watch, enum hop best, struct gw_nl_route *r)
+{
+	enum hop hop = nl_watched(watch, ifindex) ? HOP_OURS : HOP_FOREIGN;
+	struct gw_addr via;
+
+	if ((flags & RTNH_F_DEAD) != 0)
+		return best;
+	/* MPLS, seg6 and the like: the packet would have to leave with another header */
+	if (tb[RTA_ENCAP] != NULL)
+		hop = HOP_FOREIGN;
+	get_addr(tb[RTA_GATEWAY], family, &via);
+	if (tb[RTA_VIA] != NULL && !get_via(tb[RTA_VIA], &via))
+		hop = HOP_FOREIGN;
+	if (hop <= best)
+		return best;
+	r->via = via;
+	r->ifindex = ifindex;
+	r->type = hop == HOP_OURS ? GW_NL_UNICAST : GW_NL_FOREIGN;
+	return hop;
+}
+
+/** The first hop that is ours, else the first; all are counted. */
+static enum hop
 get_multipath(struct nlattr *multi, uint8_t family, const struct nl_watch *watch,
 		struct nl_item *item)
 {
 	struct rtnexthop *nh = nla_data(multi);
 	int left = nla_len(multi);
-	bool found = false;
+	enum hop best = HOP_DEAD;
 
 	/* RTNH_OK() reads before it looks how much is left */
 	for (; left >= (int)sizeof(*nh) && RTNH_OK(nh, left); nh = RTNH_NEXT(nh)) {
@@ -110,14 +132,12 @@ get_multipath(struct nlattr *multi, uint8_t family, const struct nl_watch *watch
 		int len = (int)(nh->rtnh_len - RTNH_LENGTH(0));
 
 		item->n_hops++;
-		if (!found &&
-				nla_parse(tb, RTA_MAX, (struct nlattr *)RTNH_DATA(nh), len, NULL) ==
-						0)
-			found = get_hop(tb, family, (unsigned int)nh->rtnh_ifindex, nh->rtnh_flags,
-					watch, &item->route);
+		if (nla_parse(tb, RTA_MAX, (struct nlattr *)RTNH_DATA(nh), len, NULL) == 0)
+			best = get_hop(tb, family, (unsigned int)nh->rtnh_ifindex, nh->rtnh_flags,
+					watch, best, &item->route);
 		left -= (int)RTNH_ALIGN(nh->rtnh_len);
 	}
-	return found;
+	return best;
 }
 
 static enum nl_parsed
@@ -125,25 +145,29 @@ get_target(const struct rtmsg *rtm, struct nlattr *tb[], const struct nl_watch *
 		struct nl_item *item)
 {
 	struct gw_nl_route *r = &item->route;
-	bool ours;
+	/* no interface: a nexthop object that the kernel does not spell out, so we cannot follow */
+	unsigned int ifindex = tb[RTA_OIF] != NULL ? nla_get_u32(tb[RTA_OIF]) : 0;
+	enum hop hop;
 
 	switch (rtm->rtm_type) {
 	case RTN_UNICAST:
 		if (tb[RTA_MULTIPATH] != NULL)
-			ours = get_multipath(tb[RTA_MULTIPATH], rtm->rtm_family, watch, item);
+			hop = get_multipath(tb[RTA_MULTIPATH], rtm->rtm_family, watch, item);
 		else
-			ours = tb[RTA_OIF] != NULL &&
-					get_hop(tb, rtm->rtm_family, nla_get_u32(tb[RTA_OIF]),
-							rtm->rtm_flags, watch, r);
-		r->type = GW_NL_UNICAST;
-		return ours ? NL_ITEM : NL_KEY;
+			hop = get_hop(tb, rtm->rtm_family, ifindex, rtm->rtm_flags, watch, HOP_DEAD,
+					r);
+		return hop == HOP_DEAD ? NL_KEY : NL_ITEM;
 	case RTN_BLACKHOLE:
 	case RTN_UNREACHABLE:
 	case RTN_PROHIBIT:
+	case RTN_THROW:
 		r->type = GW_NL_BLACKHOLE;
 		return NL_ITEM;
 	default:
-		return NL_KEY;
+		/* for the kernel itself (local, broadcast, anycast) */
+		r->ifindex = ifindex;
+		r->type = GW_NL_FOREIGN;
+		return NL_ITEM;
 	}
 }
 
@@ -219,10 +243,10 @@ nl_parse_addr(struct nlmsghdr *h, const struct nl_watch *watch, struct nl_item *
 		return NL_IGNORE;
 	/* with a peer, IFA_ADDRESS is the peer's */
 	attr = tb[IFA_LOCAL] != NULL ? tb[IFA_LOCAL] : tb[IFA_ADDRESS];
-	if (!nl_watched(watch, ifa->ifa_index) || !get_addr(attr, ifa->ifa_family, &a->prefix.addr))
+	if (!get_addr(attr, ifa->ifa_family, &a->prefix.addr))
 		return NL_IGNORE;
 	a->prefix.len = ifa->ifa_prefixlen;
 	a->ifindex = ifa->ifa_index;
 	set_key(&item->key, &a->prefix.addr, a->prefix.len, a->ifindex);
-	return NL_ITEM;
+	return nl_watched(watch, a->ifindex) ? NL_ITEM : NL_KEY;
 }

@@ -17,7 +17,7 @@ struct nl_watch {
 
 enum nl_parsed {
 	NL_IGNORE, /* nothing that could ever be in our tables */
-	NL_KEY, /* its key is set, but it is not one of ours: other interface, dead, other type */
+	NL_KEY, /* its key is set, but it is not one of ours: a dead route, a foreign address */
 	NL_ITEM, /* all is set */
 };
 

@@ -11,7 +11,9 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
+#include <rte_lcore.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
 
 #include <ena_tweaks.h>
 #include <ipsec_pcpu.h>
@@ -503,7 +505,8 @@ no_memory(struct gw_error *err, unsigned int n, uint16_t room, int rc)
 {
 	unsigned int mb = (unsigned int)(((uint64_t)n * (room + 256u)) >> 20) + 1;
 
-	if (rc != ENOMEM && rc != ENOBUFS) /* ENOBUFS: the memory is there, but in too small pieces */
+	if (rc != ENOMEM &&
+			rc != ENOBUFS) /* ENOBUFS: the memory is there, but in too small pieces */
 		gw_error_set(err, NULL, 0, "cannot make a pool of %u mbufs: %s", n, strerror(rc));
 	else if (rte_eal_has_hugepages())
 		gw_error_set(err, NULL, 0,
@@ -518,6 +521,57 @@ no_memory(struct gw_error *err, unsigned int n, uint16_t room, int rc)
 				n, mb, RTE_MAX(512u, 2 * mb));
 }
 
+/**
+ * Where lcores share a CPU, a thread that loses it inside the pool's ring would
+ * stall all others; this kind of ring lets them pass.
+ */
+static const char *
+pool_ops(void)
+{
+	rte_cpuset_t all;
+	unsigned int lcore;
+
+	CPU_ZERO(&all);
+	RTE_LCORE_FOREACH(lcore) {
+		rte_cpuset_t one = rte_lcore_cpuset(lcore);
+
+		CPU_OR(&all, &all, &one);
+	}
+	if ((unsigned int)CPU_COUNT(&all) < rte_lcore_count())
+		return "ring_mt_rts";
+	return rte_mbuf_best_mempool_ops();
+}
+
+/**
+ * rte_pktmbuf_pool_create(), but without hugepages mbufs need not lie in
+ * contiguous IOVA: each would get pages of its own, so that all headers fell
+ * into the same few sets of the cache. No device does DMA without hugepages.
+ */
+static struct rte_mempool *
+make_pool(const char *name, unsigned int n, unsigned int cache, uint16_t room, int socket)
+{
+	struct rte_pktmbuf_pool_private priv = {.mbuf_data_room_size = room};
+	unsigned int flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
+	struct rte_mempool *pool = rte_mempool_create_empty(name, n, sizeof(struct rte_mbuf) + room,
+			cache, sizeof(priv), socket, flags);
+	int rc;
+
+	if (pool == NULL)
+		return NULL;
+	rc = rte_mempool_set_ops_byname(pool, pool_ops(), NULL);
+	if (rc == 0) {
+		rte_pktmbuf_pool_init(pool, &priv);
+		rc = rte_mempool_populate_default(pool);
+	}
+	if (rc < 0) {
+		rte_mempool_free(pool);
+		rte_errno = -rc;
+		return NULL;
+	}
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+}
+
 struct rte_mempool *
 gw_port_pool_create(
 		const char *name, unsigned int n, uint16_t mtu, int socket, struct gw_error *err)
@@ -525,11 +579,11 @@ gw_port_pool_create(
 	uint16_t room = gw_port_data_room(mtu);
 	/* at most n / 1.5, says rte_mempool_create() */
 	unsigned int cache = RTE_MIN((unsigned int)POOL_CACHE, n * 2 / 3);
-	struct rte_mempool *pool = rte_pktmbuf_pool_create(name, n, cache, 0, room, socket);
+	struct rte_mempool *pool = make_pool(name, n, cache, room, socket);
 
 	if (pool == NULL && socket != SOCKET_ID_ANY) {
 		/* memory of another node is slower, and better than none; numa.c says so */
-		pool = rte_pktmbuf_pool_create(name, n, cache, 0, room, SOCKET_ID_ANY);
+		pool = make_pool(name, n, cache, room, SOCKET_ID_ANY);
 	}
 	if (pool == NULL)
 		no_memory(err, n, room, rte_errno);

@@ -102,6 +102,17 @@ assert_via(const char *to, const char *via)
 	assert_string_equal(gw_addr_text(&r->via, text), via);
 }
 
+static void
+assert_elsewhere(const char *to)
+{
+	const struct gw_nl_route *r = route(to);
+
+	if (r == NULL)
+		fail_msg("no route to %s", to);
+	assert_int_equal(r->type, GW_NL_FOREIGN);
+	assert_int_not_equal(r->ifindex, tap.ifindex);
+}
+
 static bool
 readable(int fd, int ms)
 {
@@ -297,11 +308,14 @@ test_addrs(void **state)
 	assert_null(route("10.2.0.0/16"));
 	assert_null(route("172.16.0.0/12"));
 
-	/* not ours */
+	/* not ours, but a network that must not be looked for behind our default route */
 	run("ip link add d0 type bridge && ip addr add 10.3.0.1/16 dev d0 && ip link set d0 up");
-	assert_false(gw_nl_process(nl));
+	assert_true(gw_nl_process(nl));
+	assert_false(has_addr("10.3.0.1/16"));
+	assert_elsewhere("10.3.0.0/16");
 	run("ip link del d0");
-	assert_false(gw_nl_process(nl));
+	assert_true(gw_nl_process(nl));
+	assert_null(route("10.3.0.0/16"));
 	assert_in_step();
 }
 
@@ -364,7 +378,7 @@ test_multipath(void **state)
 	/* away from us, and back */
 	run("ip route replace 192.168.0.0/16 via 10.3.0.2");
 	assert_true(gw_nl_process(nl));
-	assert_null(route("192.168.0.0/16"));
+	assert_elsewhere("192.168.0.0/16");
 	run("ip route replace 192.168.0.0/16 via 10.1.0.5");
 	assert_true(gw_nl_process(nl));
 	/* several with one key */
@@ -399,6 +413,89 @@ test_multipath(void **state)
 	assert_true(gw_nl_process(nl));
 	assert_in_step();
 	run("ip link del d0");
+	assert_in_step();
+}
+
+/** Routes of the kernel's through other interfaces. */
+static void
+test_foreign(void **state)
+{
+	static const char *const drops[] = {"blackhole", "unreachable", "prohibit", "throw"};
+	char text[GW_ADDR_STRLEN];
+
+	run("ip link add d0 type bridge && ip addr add 10.3.0.1/16 dev d0 && ip link set d0 up");
+	run("ip -6 addr add 2001:db8:3::1/64 dev d0");
+	run("ip route add default via 10.1.0.2");
+	run("ip route add 192.168.5.0/24 via 10.3.0.2");
+	run("ip -6 route add 2001:db8:5::/48 via 2001:db8:3::2");
+	assert_true(gw_nl_process(nl));
+	assert_elsewhere("10.3.0.0/16");
+	assert_elsewhere("2001:db8:3::/64");
+	assert_elsewhere("192.168.5.0/24");
+	assert_string_equal(gw_addr_text(&route("192.168.5.0/24")->via, text), "10.3.0.2");
+	assert_elsewhere("2001:db8:5::/48");
+	assert_via("0.0.0.0/0", "10.1.0.2");
+
+	/* ours wins for one prefix, whatever its metric, and also with the same */
+	run("ip route add 192.168.5.0/24 via 10.1.0.5 metric 500");
+	assert_true(gw_nl_process(nl));
+	assert_via("192.168.5.0/24", "10.1.0.5");
+	run("ip route add default via 10.3.0.2 metric 10; ip route del default metric 0; "
+	    "ip route add default via 10.1.0.3 metric 20");
+	assert_true(gw_nl_process(nl));
+	assert_via("0.0.0.0/0", "10.1.0.3");
+	run("ip route del 192.168.5.0/24 metric 500");
+	assert_true(gw_nl_process(nl));
+	assert_elsewhere("192.168.5.0/24");
+	run("ip route append 192.168.5.0/24 via 10.1.0.5");
+	assert_true(gw_nl_process(nl));
+	assert_via("192.168.5.0/24", "10.1.0.5");
+	assert_in_step();
+	run("ip route del 192.168.5.0/24 via 10.3.0.2");
+	gw_nl_process(nl);
+	assert_via("192.168.5.0/24", "10.1.0.5");
+	assert_in_step();
+
+	/* another header than we can make */
+	if (system("ip route add 192.168.6.0/24 encap ip id 7 dst 10.1.0.9 dev lan") == 0) {
+		assert_true(gw_nl_process(nl));
+		assert_int_equal(route("192.168.6.0/24")->type, GW_NL_FOREIGN);
+	}
+	for (unsigned int i = 0; i < 4; i++) {
+		run("ip route add %s 192.168.7.%u/32", drops[i], i);
+		run("ip -6 route add %s 2001:db8:7::%u/128", drops[i], i + 1);
+		assert_true(gw_nl_process(nl));
+		snprintf(text, sizeof(text), "192.168.7.%u/32", i);
+		assert_int_equal(route(text)->type, GW_NL_BLACKHOLE);
+		snprintf(text, sizeof(text), "2001:db8:7::%u/128", i + 1);
+		assert_int_equal(route(text)->type, GW_NL_BLACKHOLE);
+	}
+
+	/* a route of ours that goes with an address that is not */
+	run("ip addr add 10.4.0.1/32 dev d0; ip route add 192.168.8.0/24 dev lan src 10.4.0.1");
+	assert_true(gw_nl_process(nl));
+	assert_via("192.168.8.0/24", "-");
+	run("ip addr del 10.4.0.1/32 dev d0");
+	assert_true(gw_nl_process(nl));
+	assert_null(route("192.168.8.0/24"));
+
+	/* the kernel tells nobody which routes go with an interface */
+	run("ip link set d0 down");
+	assert_true(gw_nl_process(nl));
+	assert_null(route("10.3.0.0/16"));
+	assert_null(route("2001:db8:5::/48"));
+	assert_in_step();
+	run("ip link set d0 up");
+	assert_true(gw_nl_process(nl));
+	assert_elsewhere("10.3.0.0/16");
+	run("ip link del d0");
+	assert_true(gw_nl_process(nl));
+	assert_null(route("10.3.0.0/16"));
+	assert_in_step();
+	run("ip route flush type throw; ip route flush type prohibit; "
+	    "ip route flush type unreachable; ip route flush type blackhole");
+	run("ip -6 route flush type throw; ip -6 route flush type prohibit; "
+	    "ip -6 route flush type unreachable; ip -6 route flush type blackhole");
 	assert_in_step();
 }
 
@@ -591,6 +688,7 @@ test_churn(void **state)
 	static const char *const verbs[] = {"add", "del", "replace", "append", "prepend"};
 
 	srand(1);
+	run("ip link add d0 type bridge && ip addr add 10.3.0.1/16 dev d0 && ip link set d0 up");
 	for (int round = 0; round < 12; round++) {
 		char path[] = "/tmp/test_host.XXXXXX";
 		FILE *f = fdopen(mkstemp(path), "w");
@@ -600,8 +698,8 @@ test_churn(void **state)
 			int key = rand() % 6, hop = 2 + rand() % 3, metric = 10 * (rand() % 2);
 
 			if (rand() % 2)
-				fprintf(f, "route %s 100.%d.0.0/16 via 10.1.0.%d metric %d\n", verb,
-						key, hop, metric);
+				fprintf(f, "route %s 100.%d.0.0/16 via 10.%d.0.%d metric %d\n",
+						verb, key, rand() % 4 ? 1 : 3, hop, metric);
 			else
 				fprintf(f,
 						"route %s 2001:db8:%d::/48 via 2001:db8::%d "
@@ -618,6 +716,8 @@ test_churn(void **state)
 	}
 	run("ip route flush proto boot; ip -6 route flush proto boot; true");
 	assert_in_step();
+	run("ip link del d0");
+	assert_in_step();
 }
 
 int
@@ -628,6 +728,7 @@ main(int argc, char **argv)
 			cmocka_unit_test_setup_teardown(test_addrs, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_routes, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_multipath, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_route_add, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_neigh, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_link_down, setup, teardown),

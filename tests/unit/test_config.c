@@ -237,9 +237,21 @@ static const struct {
 	{"key = \"" KEY_OUT "\";", "key = \"" KEY_OUT "\"; key_file = \"x\";", "gw.conf:12: tunnel \"paris\": key and key_file: one of them only"},
 	{"spi = 0x1001", "spi = \"" KEY_OUT "\"", "gw.conf:12: tunnel \"paris\": spi wants a number, without quotes"},
 	{"remote = \"198.51.100.1\"", "remote = \"" KEY_OUT "\"", "gw.conf:17: tunnel \"paris\": remote \"[...]\" is not"},
+	{"remote = \"198.51.100.1\"", "remote = \"x 0001 0203 0 4 y\"", "gw.conf:17: tunnel \"paris\": remote \"x [...]y\" is not"},
+	{"remote = \"198.51.100.1\"", "remote = \"9998887\"", "gw.conf:17: tunnel \"paris\": remote \"9998887\" is not"},
+	{"remote = \"198.51.100.1\"", "remote = \"00:01:02:03:04:05:06:07:08:09:0a:0b:0c:0d:0e:0f:10\"",
+		"gw.conf:17: tunnel \"paris\": remote \"[...]\" is not"},
+	{"remote = \"198.51.100.1\"", "remote = \"2001:db8:0:0:0:0:0:0:1\"", "gw.conf:17: tunnel \"paris\": remote \"2001:db8:0:0:0:0:0:0:1\" is not"},
+	{"key = \"" KEY_OUT "\";", "key_file = \"000102030405060708090a0b0c0d0e0g\";",
+		"gw.conf:12: tunnel \"paris\": key file [...]g: No such"},
+	{"key = \"" KEY_OUT "\";", "key_file = \"0001020304050607 08090a0b0c0d0e0f\";",
+		"gw.conf:12: tunnel \"paris\": key_file wants the name of a file, not"},
 	{"key = \"" KEY_OUT "\";", "key : \"0x" KEY_OUT "\";", NULL},
 	{"dport = 4500; };", "};", "gw.conf:12: tunnel \"paris\": SA 0x00001001 out: sport and dport: both"},
 	{"sport = 0; dport = 4500", "sport = 9; dport = 0", "gw.conf:14: tunnel \"paris\": SA 0xf0001002 in: sport without dport"},
+	{"sport = 0; dport = 4500", "sport = 0; dport = 500", "gw.conf:14: tunnel \"paris\": SA 0xf0001002 in: dport 500 is IKE's"},
+	{"sport = 0; dport = 4500;", "", "gw.conf:11: tunnel \"paris\": one SA of the pair is in UDP (sport, dport), the other one is not"},
+	{"sport = 50000; dport = 4500;", "", "gw.conf:11: tunnel \"paris\": one SA of the pair is in UDP (sport, dport), the other one is not"},
 	{"pcpu = 0;", "pcpu = \"all\";", "gw.conf:11: tunnel \"paris\": pcpu is \"any\" or 0 to 65535, not \"all\""},
 	{"{ in = { spi = 0x1003; key = \"" KEY_IN2 "\"; }; esn", "{ esn", "gw.conf:16: tunnel \"paris\": neither out nor in"},
 	{"state_file = \"state\";", "", "gw.conf:12: SAs with static keys need a state file, or a restart uses IVs again; add:"},
@@ -306,7 +318,9 @@ test_two_tunnels(void **state)
 	static const char tunnel[] =
 			"{ name = \"%s\"; local = \"192.0.2.1\"; remote = \"192.0.2.%d\"; %s\n"
 			"sas = ( { out = { spi = %d; key = \"%s\"; }; } ); }%s\n";
-	static const char sel[] = "selectors = ( { local = \"::/0\"; } );";
+	static const char sel1[] = "selectors = ( { local = \"::/0\"; } );";
+	static const char sel[] =
+			"selectors = ( { local = \"10.1.0.0/16\"; }, { local = \"::/0\"; proto = 6; } );";
 	static const struct {
 		const char *name;
 		int remote;
@@ -323,6 +337,9 @@ test_two_tunnels(void **state)
 					"gw.conf:7: tunnel \"t2\": SA 0x000001f5 out: its key is also that of SA"},
 			{"t2", 3, 501, KEY_IN, "",
 					"gw.conf:6: tunnel \"t2\": it has no selectors, and no policy"},
+			{"t2", 3, 501, KEY_IN, sel1,
+					"gw.conf:6: tunnel \"t2\": its selector ::/0 to ::/0 is also that of tunnel "
+					"\"t1\" on line 4: the first wins, the second never matches"},
 	};
 	struct gw_config cfg;
 	struct gw_error err;
@@ -331,7 +348,7 @@ test_two_tunnels(void **state)
 
 	for (size_t i = 0; i < RTE_DIM(rows); i++) {
 		n = sprintf(text, "%stunnels = (\n", head);
-		n += sprintf(text + n, tunnel, "t1", 2, sel, 500, KEY_OUT, ",");
+		n += sprintf(text + n, tunnel, "t1", 2, sel1, 500, KEY_OUT, ",");
 		n += sprintf(text + n, tunnel, rows[i].name, rows[i].remote, rows[i].sel,
 				rows[i].spi, rows[i].key, "");
 		sprintf(text + n, ");\n");
@@ -343,6 +360,82 @@ test_two_tunnels(void **state)
 			fail_msg("%s: \"%s\"", rows[i].message, err.text);
 		gw_config_free(&cfg);
 	}
+}
+
+static int
+parse_with(const char *tunnels, const char *tail, struct gw_error *err)
+{
+	struct gw_config cfg;
+	char text[4000];
+	int rc;
+
+	snprintf(text, sizeof(text),
+			"allow_iv_reuse = true;\n"
+			"ports = ( { name = \"w\"; device = \"d\"; addresses = [ \"192.0.2.1/24\" ]; } );\n"
+			"tunnels = ( %s );\n%s",
+			tunnels, tail);
+	err->text[0] = '\0';
+	rc = gw_config_parse(text, "gw.conf", &cfg, err);
+	gw_config_free(&cfg);
+	return rc;
+}
+
+/* Twice the same selector: it has a meaning if a policy names the second tunnel. */
+static void
+test_same_selectors(void **state)
+{
+	static const char two[] =
+			"{ name = \"t1\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\";\n"
+			"  selectors = ( { remote = \"10.2.0.0/16\"; }, { remote = \"10.2.0.0/16\"; } ); },\n"
+			"{ name = \"t2\"; local = \"192.0.2.1\"; remote = \"192.0.2.3\";\n"
+			"  selectors = ( { remote = \"10.3.0.0/16\"; }, { remote = \"10.2.0.0/16\"; } ); }\n";
+	static const char to_first[] =
+			"policies = ( { action = \"tunnel\"; tunnel = \"t1\"; local = \"::/0\"; } );";
+	static const char to_second[] =
+			"policies = ( { action = \"tunnel\"; tunnel = \"t2\"; local = \"::/0\"; } );";
+	struct gw_error err;
+
+	assert_int_equal(parse_with(two, "", &err), -EINVAL);
+	assert_string_equal(err.text,
+			"gw.conf:5: tunnel \"t2\": its selector 0.0.0.0/0 to 10.2.0.0/16 is also that "
+			"of tunnel \"t1\" on line 3: the first wins, the second never matches");
+	assert_int_equal(parse_with(two, to_first, &err), -EINVAL);
+	assert_int_equal(parse_with(two, to_second, &err), 0);
+}
+
+/* Outbound UDP ports: one each for SAs of different CPUs (R15). */
+static void
+test_same_ports(void **state)
+{
+	static const struct {
+		const char *pcpu, *ports;
+		int rc;
+	} rows[] = {
+			{"1", "sport = 50001; dport = 4500;", 0},
+			{"1", "sport = 50000; dport = 4501;", 0},
+			{"0", "sport = 50000; dport = 4500;", 0}, /* a successor (R5) */
+			{"\"any\"", "sport = 50000; dport = 4500;", 0},
+			{"1", "", 0},
+			{"1", "sport = 50000; dport = 4500;", -EINVAL},
+	};
+	static const char format[] =
+			"{ name = \"t1\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\";\n"
+			"  selectors = ( { remote = \"10.2.0.0/16\"; } ); sas = (\n"
+			"  { pcpu = 0; out = { spi = 500; key = \"" KEY_OUT
+			"\"; sport = 50000; dport = 4500; }; },\n"
+			"  { pcpu = %s; out = { spi = 501; key = \"" KEY_IN "\"; %s }; } ); }";
+	struct gw_error err;
+	char text[1000];
+
+	for (size_t i = 0; i < RTE_DIM(rows); i++) {
+		snprintf(text, sizeof(text), format, rows[i].pcpu, rows[i].ports);
+		if (parse_with(text, "", &err) != rows[i].rc)
+			fail_msg("%zu: %s", i, err.text);
+	}
+	assert_string_equal(err.text,
+			"gw.conf:6: tunnel \"t1\": SA 0x000001f5 out: per-CPU SAs want a source port "
+			"each, and its UDP ports are also those of SA 0x000001f4 out of tunnel \"t1\" "
+			"on line 5");
 }
 
 static void
@@ -388,7 +481,7 @@ test_changed(void **state)
 static void
 test_check_sa(void **state)
 {
-	struct gw_config_sa sa;
+	struct gw_config_sa sa, out;
 	struct gw_config cfg;
 	struct gw_error err;
 
@@ -405,6 +498,13 @@ test_check_sa(void **state)
 	assert_non_null(strstr(err.text, "its SPI is also that of"));
 	sa.prm.spi = 0x4711;
 	assert_int_equal(gw_config_check_sa(&cfg, &cfg.tunnels[0], &sa, &err), 0);
+	out = cfg.tunnels[0].sas[0];
+	out.prm.key[0] ^= 1;
+	out.prm.spi = 0x4712;
+	assert_int_equal(gw_config_check_sa(&cfg, &cfg.tunnels[0], &out, &err), 0);
+	out.prm.pcpu = 1;
+	assert_int_equal(gw_config_check_sa(&cfg, &cfg.tunnels[0], &out, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "its UDP ports are also those of SA 0x00001001 out"));
 	sa.prm.daddr.ip4 ^= 1;
 	assert_int_equal(gw_config_check_sa(&cfg, &cfg.tunnels[0], &sa, &err), -EINVAL);
 	gw_config_free(&cfg);
@@ -509,6 +609,8 @@ test_key_files(void **state)
 			"%s/gw.conf:12: tunnel \"paris\": key file %s/k: others can read "
 			"it; run: chmod o-rwx %s/k",
 			dir, dir, dir);
+	put("no-keys.conf", "workers = 2;\n", 0646);
+	expect_load(in_dir("no-keys.conf"), -EACCES, "%s/no-keys.conf: others can write it", dir);
 	put("k", "0001", 0600);
 	expect_load(in_dir("gw.conf"), -EINVAL,
 			"%s/gw.conf:12: tunnel \"paris\": key file %s/k: key is 2 bytes", dir, dir);
@@ -657,6 +759,8 @@ main(void)
 			cmocka_unit_test(test_good),
 			cmocka_unit_test(test_cases),
 			cmocka_unit_test(test_two_tunnels),
+			cmocka_unit_test(test_same_selectors),
+			cmocka_unit_test(test_same_ports),
 			cmocka_unit_test(test_truncated),
 			cmocka_unit_test(test_changed),
 			cmocka_unit_test(test_check_sa),

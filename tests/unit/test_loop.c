@@ -113,6 +113,30 @@ test_timer(void **state)
 }
 
 static void
+once_more(void *arg, uint32_t events)
+{
+	struct fixture *f = arg;
+
+	f->calls_new++;
+	if (f->calls_new < 3)
+		assert_int_equal(gw_loop_once(f->loop, 1, once_more, f), 0);
+}
+
+/* Each of them one time, also when it is set again from within; one that is still due is freed. */
+static void
+test_once(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(gw_loop_once(f->loop, 0, once_more, f), -EINVAL);
+	assert_int_equal(gw_loop_once(f->loop, 1, once_more, f), 0);
+	assert_int_equal(gw_loop_once(f->loop, 60000, once_more, f), 0);
+	assert_int_equal(gw_loop_timer(f->loop, 30, stop_soon, f), 0);
+	gw_loop_run(f->loop);
+	assert_int_equal(f->calls_new, 3);
+}
+
+static void
 count_new(void *arg, uint32_t events)
 {
 	struct fixture *f = arg;
@@ -245,6 +269,7 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_event, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_stop_before_run, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_timer, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_once, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_delete_in_batch, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_delete_self, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_mod, setup, teardown),

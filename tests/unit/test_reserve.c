@@ -17,7 +17,7 @@
 
 #include "control/reserve.h"
 
-static char dir[] = "/tmp/test_reserve.XXXXXX";
+static char dir[] = "/var/tmp/test_reserve.XXXXXX";
 static char path[64];
 
 static struct gw_reserve *
@@ -26,7 +26,7 @@ must_open(void)
 	struct gw_reserve *res;
 	struct gw_error err;
 
-	if (gw_reserve_open(path, &res, &err) != 0)
+	if (gw_reserve_open(path, true, &res, &err) != 0)
 		fail_msg("%s", err.text);
 	return res;
 }
@@ -73,6 +73,8 @@ clean(void **state)
 
 	unlink(path);
 	snprintf(other, sizeof(other), "%s.tmp", path);
+	unlink(other);
+	snprintf(other, sizeof(other), "%s.lock", path);
 	unlink(other);
 	return 0;
 }
@@ -148,11 +150,11 @@ test_lock(void **state)
 	pid_t pid;
 	int status;
 
-	assert_int_equal(gw_reserve_open(path, &second, &err), -EWOULDBLOCK);
+	assert_int_equal(gw_reserve_open(path, true, &second, &err), -EWOULDBLOCK);
 	assert_non_null(strstr(err.text, "another gateway uses it"));
 	assert_null(second);
 	must_commit(res); /* replaces the file, not the lock */
-	assert_int_equal(gw_reserve_open(path, &second, &err), -EWOULDBLOCK);
+	assert_int_equal(gw_reserve_open(path, true, &second, &err), -EWOULDBLOCK);
 	gw_reserve_close(res);
 	/* a killed process holds nothing */
 	pid = fork();
@@ -193,7 +195,7 @@ expect_damaged(const char *text, size_t len)
 	struct gw_error err;
 
 	spew(text, len);
-	if (gw_reserve_open(path, &res, &err) != -EBADMSG)
+	if (gw_reserve_open(path, true, &res, &err) != -EBADMSG)
 		fail_msg("accepted: %.*s", (int)len, text);
 	assert_non_null(strstr(err.text, "damaged, or not a state file of ours"));
 }
@@ -234,24 +236,166 @@ test_bad_files(void **state)
 
 	gw_reserve_close(must_open());
 	assert_int_equal(chmod(path, 0602), 0);
-	assert_int_equal(gw_reserve_open(path, &res, &err), -EACCES);
+	assert_int_equal(gw_reserve_open(path, true, &res, &err), -EACCES);
 	assert_non_null(strstr(err.text, "others can write it; run: chmod 600"));
 	snprintf(target, sizeof(target), "%s.real", path);
 	assert_int_equal(rename(path, target), 0);
 	assert_int_equal(symlink(target, path), 0);
-	assert_int_equal(gw_reserve_open(path, &res, &err), -ELOOP);
+	assert_int_equal(gw_reserve_open(path, true, &res, &err), -ELOOP);
 	assert_non_null(strstr(err.text, "a symbolic link: name the file"));
 	unlink(path);
 	unlink(target);
 	assert_int_equal(mkdir(path, 0700), 0);
-	assert_int_equal(gw_reserve_open(path, &res, &err), -EINVAL);
+	assert_int_equal(gw_reserve_open(path, true, &res, &err), -EINVAL);
 	rmdir(path);
-	assert_int_equal(gw_reserve_open("/nonexistent/dir/state", &res, &err), -ENOENT);
+	assert_int_equal(gw_reserve_open("/nonexistent/dir/state", true, &res, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/nonexistent/dir/state"));
+	clean(state);
 	/* what a killed run left behind */
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	assert_int_equal(symlink("/nonexistent", tmp), 0);
 	gw_reserve_close(must_open());
+}
+
+static const char *
+lock_path(void)
+{
+	static char lock[80];
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	return lock;
+}
+
+/* Both directions of a key: which of them was used, also by a run before. */
+static void
+test_known(void **state)
+{
+	struct gw_reserve *res = must_open();
+	struct gw_reserve_key out = key(1, true, 0), in = key(2, false, 0);
+
+	assert_false(gw_reserve_known(res, in.id, false));
+	set(res, 1, true, 1000);
+	set(res, 2, false, 0); /* installed, and nothing came */
+	must_commit(res);
+	gw_reserve_close(res);
+	res = must_open();
+	assert_true(gw_reserve_known(res, out.id, true));
+	assert_false(gw_reserve_known(res, out.id, false));
+	assert_true(gw_reserve_known(res, in.id, false));
+	assert_false(gw_reserve_known(res, in.id, true));
+	gw_reserve_release(res, out.id, 0); /* nothing was sent */
+	assert_false(gw_reserve_known(res, out.id, true));
+	gw_reserve_close(res);
+}
+
+/* The state file is lost, its lock is not. */
+static void
+test_lost(void **state)
+{
+	struct gw_reserve *res = must_open();
+	struct gw_error err;
+
+	set(res, 1, true, 1000);
+	must_commit(res);
+	gw_reserve_close(res);
+	unlink(path);
+	for (int i = 0; i < 2; i++) { /* also the second time */
+		assert_int_equal(gw_reserve_open(path, true, &res, &err), -EBADMSG);
+		assert_null(res);
+		assert_non_null(strstr(err.text, "it is gone"));
+		assert_non_null(strstr(err.text, "restore it, or make new keys at both ends"));
+		assert_non_null(strstr(err.text, lock_path()));
+		assert_int_equal(access(path, F_OK), -1);
+	}
+	assert_int_equal(unlink(lock_path()), 0); /* as the sentence says */
+	res = must_open();
+	assert_true(get(res, 1, true) == 0);
+	gw_reserve_close(res);
+}
+
+/* Ended between making the file and making the lock: the file counts. */
+static void
+test_half_made(void **state)
+{
+	struct gw_reserve *res = must_open();
+
+	gw_reserve_close(res);
+	assert_int_equal(unlink(lock_path()), 0);
+	res = must_open();
+	assert_int_equal(access(lock_path(), F_OK), 0);
+	set(res, 1, true, 1000);
+	must_commit(res);
+	gw_reserve_close(res);
+	assert_int_equal(unlink(lock_path()), 0);
+	res = must_open();
+	assert_true(get(res, 1, true) == 1000); /* it was not made anew */
+	gw_reserve_close(res);
+}
+
+/* Many first starts at once: one has it, and what that one wrote stays. */
+static void
+test_first_race(void **state)
+{
+	struct gw_reserve *res;
+	struct gw_error err;
+	int status, won = 0;
+	pid_t pid[16];
+
+	for (int round = 0; round < 20; round++) {
+		clean(state);
+		won = 0;
+		for (int i = 0; i < 16; i++) {
+			pid[i] = fork();
+			if (pid[i] != 0)
+				continue;
+			if (gw_reserve_open(path, true, &res, &err) == -EWOULDBLOCK)
+				_exit(0);
+			if (res == NULL)
+				_exit(2);
+			set(res, 1, true, get(res, 1, true) + 1);
+			_exit(gw_reserve_commit(res, &err) == 0 ? 1 : 2);
+		}
+		for (int i = 0; i < 16; i++) {
+			assert_int_equal(waitpid(pid[i], &status, 0), pid[i]);
+			assert_true(WIFEXITED(status) && WEXITSTATUS(status) < 2);
+			won += WEXITSTATUS(status);
+		}
+		res = must_open();
+		assert_int_equal(get(res, 1, true), won);
+		gw_reserve_close(res);
+	}
+}
+
+/* Memory is no place for it. */
+static void
+test_volatile(void **state)
+{
+	char shm[] = "/dev/shm/test_reserve.XXXXXX", file[64];
+	struct gw_reserve *res;
+	struct gw_error err;
+
+	if (mkdtemp(shm) == NULL)
+		skip();
+	snprintf(file, sizeof(file), "%s/state", shm);
+	if (!gw_reserve_is_volatile(file)) {
+		rmdir(shm);
+		skip();
+	}
+	assert_int_equal(gw_reserve_open(file, false, &res, &err), -EMEDIUMTYPE);
+	assert_null(res);
+	assert_non_null(strstr(err.text, "it is in memory (tmpfs) and gone after a reboot"));
+	assert_int_equal(rmdir(shm), 0); /* nothing was made */
+	assert_int_equal(mkdir(shm, 0700), 0);
+	assert_int_equal(gw_reserve_open(file, true, &res, &err), 0);
+	gw_reserve_close(res);
+	unlink(file);
+	strcat(file, ".lock");
+	unlink(file);
+	assert_int_equal(rmdir(shm), 0);
+	if (!gw_reserve_is_volatile(path)) {
+		assert_int_equal(gw_reserve_open(path, false, &res, &err), 0);
+		gw_reserve_close(res);
+	}
 }
 
 /* A commit that fails says so, and the file is what it was. */
@@ -330,6 +474,11 @@ main(void)
 			cmocka_unit_test_teardown(test_lock, clean),
 			cmocka_unit_test_teardown(test_damaged, clean),
 			cmocka_unit_test_teardown(test_bad_files, clean),
+			cmocka_unit_test_teardown(test_known, clean),
+			cmocka_unit_test_teardown(test_lost, clean),
+			cmocka_unit_test_teardown(test_half_made, clean),
+			cmocka_unit_test_teardown(test_first_race, clean),
+			cmocka_unit_test_teardown(test_volatile, clean),
 			cmocka_unit_test_teardown(test_failed_commit, clean),
 			cmocka_unit_test(test_id),
 	};

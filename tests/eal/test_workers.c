@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Up to 16 workers on two CPUs, their ports made of rings behind which the test
+ * plays the NIC, with a peer on the library alone (workers_site.h): which worker
+ * uses which SA, hand-off, and any bytes at all. After each case the balance of
+ * every worker is drawn, and no mbuf may be missing. What changes under traffic
+ * is in test_workers_changes.c. Needs root, for a network namespace of its own,
+ * and iproute2; skipped without.
+ */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <rte_eal.h>
+
+#include "workers_hostile.h"
+#include "workers_site.h"
+
+#define N SITE_WORKERS
+
+/** Some packets of random flows on each of the first @p queues, from our side. */
+static void
+send_out_all(unsigned int queues, unsigned int packets)
+{
+	for (unsigned int i = 0; i < packets; i++)
+		for (unsigned int q = 0; q < queues; q++)
+			site_send_out(site_flow_on(q), q);
+}
+
+/** What came out of the tunnel on the SA of @p pair, from all queues. */
+static uint64_t
+out_on(unsigned int pair)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int q = 0; q < NIC_QUEUES; q++)
+		sum += site.out[q][pair];
+	return sum;
+}
+
+/** All that the SAs of @p pair have let through comes out of @p queue, where their owner sends. */
+static void
+assert_in_from(unsigned int pair, unsigned int queue, uint64_t packets)
+{
+	for (unsigned int q = 0; q < NIC_QUEUES; q++)
+		assert_int_equal(site.in[pair][q], q == queue ? packets : 0);
+	assert_int_equal(site_sa_packets(site_spi(IPSEC_PCPU_IN, pair, 0)), packets);
+}
+
+/* Where SAs are used */
+
+static void
+test_outbound(void **state)
+{
+	const unsigned int packets = 400;
+
+	site_start(&site_conf_full);
+	send_out_all(N, packets);
+	site_settle();
+	for (unsigned int q = 0; q < N; q++) {
+		assert_int_equal(site.out[q][q], packets);
+		assert_int_equal(site_worker(q, rx), packets);
+		assert_int_equal(site_worker(q, encap), packets);
+		assert_int_equal(site_sa_packets(site_spi(IPSEC_PCPU_OUT, q, 0)), packets);
+	}
+	assert_int_equal(site_sum(handed_off), 0);
+	assert_int_equal(site_sa_packets(site_spi(IPSEC_PCPU_OUT, PEER_FALLBACK, 0)), 0);
+	site_stop();
+}
+
+static void
+test_inbound(void **state)
+{
+	const unsigned int packets = 400;
+
+	site_start(&site_conf_full);
+	for (unsigned int i = 0; i < packets; i++)
+		for (unsigned int q = 0; q < N; q++)
+			site_send_in(site_flow_on(q), site_spi(IPSEC_PCPU_IN, q, 0), q);
+	site_settle();
+	for (unsigned int q = 0; q < N; q++) {
+		assert_in_from(q, q, packets);
+		assert_int_equal(site_worker(q, decap), packets);
+	}
+	assert_int_equal(site_sum(handed_off), 0);
+	site_stop();
+}
+
+/** Each SA on a queue that is always the same wrong one: its order is kept. */
+static void
+test_inbound_wrong_queue(void **state)
+{
+	const unsigned int packets = 300;
+
+	site_start(&site_conf_full);
+	for (unsigned int i = 0; i < packets; i++)
+		for (unsigned int p = 0; p < N; p++)
+			site_send_in(site_flow_on(p), site_spi(IPSEC_PCPU_IN, p, 0), (p + 5) % N);
+	site_settle();
+	for (unsigned int p = 0; p < N; p++) {
+		assert_in_from(p, p, packets);
+		assert_int_equal(site_worker(p, handed_off), packets);
+		assert_int_equal(site_worker(p, handed_off_esp), packets);
+		assert_int_equal(site_worker(p, handed_in), packets);
+	}
+	site_stop();
+}
+
+/** Each packet on any queue; the fallback SA among them, which worker 0 has. */
+static void
+test_inbound_any_queue(void **state)
+{
+	uint64_t sent[N] = {0}, away[N] = {0}, taken[N] = {0}, fallback = 0;
+
+	site_start(&site_conf_full);
+	site.log.unordered = true;
+	for (unsigned int i = 0; i < 6000; i++) {
+		unsigned int p = pkt_random() % (N + 1);
+		unsigned int q = pkt_random() % N;
+		unsigned int owner = p == N ? 0 : p;
+
+		sent[owner] += p != N;
+		fallback += p == N;
+		away[q] += q != owner;
+		taken[owner] += q != owner;
+		site_send_in(pkt_random() % PKT_FLOWS,
+				site_spi(IPSEC_PCPU_IN, p == N ? PEER_FALLBACK : p, 0), q);
+	}
+	site_settle();
+	for (unsigned int p = 0; p < N; p++) {
+		assert_in_from(p, p, sent[p]);
+		assert_int_equal(site_worker(p, handed_off), away[p]);
+		assert_int_equal(site_worker(p, handed_in), taken[p]);
+	}
+	assert_in_from(PEER_FALLBACK, 0, fallback);
+	site_stop();
+}
+
+/** Four workers have SAs of their own; the others use the fallback SA, which the fifth has. */
+static void
+test_fallback(void **state)
+{
+	const struct site_conf conf = {.workers = N, .queues = N, .pairs = 4, .fallback = true};
+	const unsigned int packets = 300;
+	unsigned int owner = 4;
+
+	site_start(&conf);
+	send_out_all(N, packets);
+	for (unsigned int i = 0; i < packets; i++)
+		site_send_in(site_flow_on(i % N), site_spi(IPSEC_PCPU_IN, PEER_FALLBACK, 0), 9);
+	site_settle();
+	for (unsigned int q = 0; q < N; q++) {
+		assert_int_equal(site.out[q][q < 4 ? q : PEER_FALLBACK], packets);
+		assert_int_equal(site_worker(q, handed_off_fallback), q > owner ? packets : 0);
+	}
+	assert_int_equal(site_sa_packets(site_spi(IPSEC_PCPU_OUT, PEER_FALLBACK, 0)),
+			(N - 4) * packets);
+	assert_int_equal(site_worker(owner, handed_in), (N - 4) * packets);
+	assert_in_from(PEER_FALLBACK, owner, packets);
+	site_stop();
+}
+
+/** More pairs than workers: every inbound SA is served, each worker sends on its own. */
+static void
+test_more_pairs(void **state)
+{
+	const struct site_conf conf = {.workers = 3, .queues = 3, .pairs = N, .fallback = true};
+	const unsigned int packets = 300;
+
+	site_start(&conf);
+	send_out_all(3, packets);
+	for (unsigned int i = 0; i < packets; i++)
+		for (unsigned int p = 0; p < N; p++)
+			site_send_in(site_flow_on(p), site_spi(IPSEC_PCPU_IN, p, 0), p % 3);
+	site_settle();
+	for (unsigned int p = 0; p < N; p++) {
+		assert_int_equal(out_on(p), p < 3 ? packets : 0);
+		assert_in_from(p, p % 3, packets);
+	}
+	assert_int_equal(site_sum(handed_off), 0);
+	site_stop();
+}
+
+/** No fallback SA: workers without an SA borrow one that another has. */
+static void
+test_borrow(void **state)
+{
+	const struct site_conf conf = {.workers = 4, .queues = 4, .pairs = 2};
+	const unsigned int packets = 500;
+
+	site_start(&conf);
+	send_out_all(4, packets);
+	site_settle();
+	assert_int_equal(out_on(0), 3 * packets);
+	assert_int_equal(out_on(1), packets);
+	assert_int_equal(site.out[1][1], packets);
+	assert_int_equal(site_sum(handed_off_fallback), 2 * packets);
+	site_stop();
+}
+
+/** Four queues for 16 workers: flows are spread, in order, and sent through those with a queue. */
+static void
+test_few_queues(void **state)
+{
+	const struct site_conf conf = {.workers = N, .queues = 4, .pairs = N, .fallback = true};
+	const unsigned int packets = 1500;
+
+	site_start(&conf);
+	for (unsigned int i = 0; i < packets; i++)
+		for (unsigned int q = 0; q < 4; q++)
+			site_send_out(pkt_random() % (PKT_FLOWS / 4) * 4 + q, q);
+	for (unsigned int i = 0; i < 200; i++)
+		for (unsigned int p = 0; p < N; p++)
+			site_send_in(site_flow_on(p), site_spi(IPSEC_PCPU_IN, p, 0), p % 4);
+	site_settle();
+	for (unsigned int p = 0; p < N; p++) {
+		assert_int_equal(site_worker(p, rx) != 0, p < 4);
+		/* of 16 flows each, on average */
+		assert_true(out_on(p) > packets / 16);
+		assert_int_equal(site_sa_packets(site_spi(IPSEC_PCPU_OUT, p, 0)), out_on(p));
+		for (unsigned int q = 0; q < 4; q++)
+			assert_int_equal(site.out[q][p] != 0, q == p % 4);
+		assert_in_from(p, p % 4, 200);
+	}
+	site_stop();
+}
+
+/* Any bytes at all */
+
+static void
+test_hostile(void **state)
+{
+	/* hand-off of every kind among it */
+	const struct site_conf conf = {.workers = N, .queues = 8, .pairs = 5, .fallback = true};
+
+	site_start(&conf);
+	site.hostile = true;
+	for (unsigned int i = 0; i < 100000; i++) {
+		struct nic *nic = pkt_random() % 2 == 0 ? &site.lan : &site.wan;
+		unsigned int q = pkt_random() % conf.queues;
+
+		if (i % 3 == 0)
+			site_put(nic, q, hostile_bytes(nic));
+		else if (i % 3 == 1)
+			site_put(&site.lan, q, hostile_packet(PKT_OUT));
+		else
+			site_put(&site.wan, q, hostile_packet(PKT_IN));
+	}
+	site_come_to_rest();
+	assert_true(site_sum(encap) > 1000);
+	assert_true(site_sum(decap) > 1000);
+	assert_true(site_sum(punted) > 100);
+	assert_true(site_sum(created) > 100);
+	assert_true(site_sum(absorbed) > 10);
+	assert_true(site_sum(handed_off_esp) > 1000);
+	assert_true(site_sum(handed_off_fallback) > 1000);
+	assert_true(site_sum(handed_off_spread) > 1000);
+	assert_true(site_sum(drop[GW_DROP_TOO_BIG]) > 100);
+	assert_true(site_sum(drop[GW_DROP_MALFORMED]) > 1000);
+	assert_true(site_sum(drop[GW_DROP_NO_SA]) > 100);
+	assert_true(site_sum(drop[GW_DROP_SPI_RESERVED]) > 10);
+	assert_true(site_sum(esp_drop[IPSEC_PCPU_DROP_INTEGRITY]) > 1000);
+	assert_true(site_sum(esp_drop[IPSEC_PCPU_DROP_REPLAYED]) > 10);
+	site_stop();
+}
+
+int
+main(int argc, char **argv)
+{
+#define CASE(name) cmocka_unit_test_teardown(name, site_teardown)
+	const struct CMUnitTest tests[] = {
+			CASE(test_outbound),
+			CASE(test_inbound),
+			CASE(test_inbound_wrong_queue),
+			CASE(test_inbound_any_queue),
+			CASE(test_fallback),
+			CASE(test_more_pairs),
+			CASE(test_borrow),
+			CASE(test_few_queues),
+			CASE(test_hostile),
+	};
+#undef CASE
+	int rc = site_prepare(argc, argv);
+
+	if (rc != 0)
+		return rc;
+	rc = cmocka_run_group_tests(tests, NULL, NULL);
+	rte_eal_cleanup();
+	return rc;
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#include <rte_ip.h>
+#include <rte_malloc.h>
+#include <rte_udp.h>
+
+#include "workers_peer.h"
+
+#define OUTER_LEN (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
+
+void
+peer_sa_params(struct ipsec_pcpu_sa_params *prm, enum ipsec_pcpu_dir dir, uint32_t spi,
+		unsigned int pair)
+{
+	bool out = dir == IPSEC_PCPU_OUT;
+
+	*prm = (struct ipsec_pcpu_sa_params){.dir = dir,
+			.spi = spi,
+			.pcpu = pair == PEER_FALLBACK ? IPSEC_PCPU_ANY : pair,
+			.algo = ipsec_pcpu_algo_find("aes128gcm16"),
+			.esn = true,
+			.replay_window = out ? 0 : 4096,
+			.family = AF_INET,
+			.ttl = 64,
+			.dscp = IPSEC_PCPU_DSCP_COPY,
+			.saddr.ip4 = out ? GW_ADDR : PEER_ADDR,
+			.daddr.ip4 = out ? PEER_ADDR : GW_ADDR,
+			.encap_sport = 49152 + pair,
+			.encap_dport = 4500};
+	for (unsigned int i = 0; i < prm->algo->key_len; i++)
+		prm->key[i] = (spi >> i % 4 * 8) * 167 + i * 29;
+}
+
+static void *
+alloc(size_t size)
+{
+	void *p = rte_zmalloc("peer", size, RTE_CACHE_LINE_SIZE);
+
+	assert_non_null(p);
+	return p;
+}
+
+void
+peer_open(struct peer *peer)
+{
+	*peer = (struct peer){.ctx = alloc(ipsec_pcpu_ctx_size())};
+	assert_int_equal(ipsec_pcpu_ctx_init(peer->ctx), 0);
+}
+
+void
+peer_close(struct peer *peer)
+{
+	for (unsigned int i = 0; i < peer->n; i++)
+		rte_free(peer->sa[i].sa);
+	rte_free(peer->ctx);
+	*peer = (struct peer){.n = 0};
+}
+
+struct peer_sa *
+peer_add(struct peer *peer, enum ipsec_pcpu_dir dir, uint32_t spi, unsigned int pair)
+{
+	struct peer_sa *s = &peer->sa[peer->n++];
+	struct ipsec_pcpu_sa_params prm;
+
+	assert_true(peer->n <= PEER_MAX_SAS);
+	peer_sa_params(&prm, dir, spi, pair);
+	prm.dir = dir == IPSEC_PCPU_OUT ? IPSEC_PCPU_IN : IPSEC_PCPU_OUT;
+	prm.replay_window = prm.dir == IPSEC_PCPU_IN ? 1024 : 0;
+	*s = (struct peer_sa){.spi = spi, .pair = pair, .dir = prm.dir, .queue = -1};
+	s->sa = alloc(ipsec_pcpu_sa_size());
+	assert_int_equal(ipsec_pcpu_sa_init(peer->ctx, s->sa, &prm), 0);
+	ipsec_pcpu_sa_own(s->sa, peer->ctx);
+	return s;
+}
+
+struct peer_sa *
+peer_find(struct peer *peer, uint32_t spi)
+{
+	for (unsigned int i = 0; i < peer->n; i++)
+		if (peer->sa[i].spi == spi)
+			return &peer->sa[i];
+	return NULL;
+}
+
+void
+peer_seal(struct peer *peer, struct peer_sa *sa, struct rte_mbuf *m)
+{
+	uint8_t reason;
+
+	assert_int_equal(sa->dir, IPSEC_PCPU_OUT);
+	assert_int_equal(ipsec_pcpu_encap_burst(peer->ctx, sa->sa, &m, 1, &reason), 1);
+	sa->packets++;
+}
+
+static bool
+is_esp(const struct rte_mbuf *m)
+{
+	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
+	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(ip + 1);
+
+	return m->data_len >= OUTER_LEN + 8 && ip->version_ihl == RTE_IPV4_VHL_DEF &&
+			ip->next_proto_id == IPPROTO_UDP && ip->src_addr == GW_ADDR &&
+			ip->dst_addr == PEER_ADDR && udp->dst_port == RTE_BE16(4500);
+}
+
+/** An SA has one owner, and the owner one queue: so the order of a queue is that of the SA. */
+static void
+check_seq(struct peer_sa *s, uint32_t seq, unsigned int queue)
+{
+	if (s->queue < 0)
+		s->queue = queue;
+	if (s->queue != (int)queue)
+		fail_msg("SA 0x%x sends on queues %d and %u", s->spi, s->queue, queue);
+	if (seq <= s->last_seq)
+		fail_msg("SA 0x%x: sequence number %u after %u", s->spi, seq, s->last_seq);
+	s->last_seq = seq;
+}
+
+struct peer_sa *
+peer_unseal(struct peer *peer, struct rte_mbuf *m, unsigned int queue)
+{
+	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
+	rte_be32_t word[2];
+	struct peer_sa *s;
+	uint8_t reason = 0;
+
+	if (!is_esp(m))
+		return NULL;
+	assert_int_equal(rte_raw_cksum(p, sizeof(struct rte_ipv4_hdr)), 0xffff);
+	memcpy(word, p + OUTER_LEN, sizeof(word));
+	s = peer_find(peer, rte_be_to_cpu_32(word[0]));
+	if (s == NULL || s->dir != IPSEC_PCPU_IN)
+		fail_msg("a packet with the SPI 0x%x", rte_be_to_cpu_32(word[0]));
+	if (!peer->unordered)
+		check_seq(s, rte_be_to_cpu_32(word[1]), queue);
+	m->l3_len = sizeof(struct rte_ipv4_hdr);
+	m->l4_len = sizeof(struct rte_udp_hdr);
+	if (ipsec_pcpu_decap_burst(peer->ctx, s->sa, &m, 1, &reason) != 1)
+		fail_msg("SA 0x%x, packet %u: %s", s->spi, s->last_seq,
+				ipsec_pcpu_drop_info[reason].name);
+	s->packets++;
+	return s;
+}

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * For each row of the table the gateway is brought up, and its windows of time
+ * alternate with windows of the ports alone and of the cipher alone on the same
+ * lcores. Rows come round several times. Needs root: TAPs in a network namespace
+ * of its own.
+ */
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+
+#include <control/control_priv.h>
+#include <log.h>
+
+#include "bench.h"
+
+#define MAX_CELLS 128
+#define WARM_MS 5
+#define LOAD_TUNNELS 1000
+#define EAL_ARGS \
+	"bench -m 512 --no-pci --no-telemetry --log-level=lib.eal:error --file-prefix=gw-bench"
+
+void
+bench_sample(struct bench_samples *s, double v)
+{
+	if (s->n < BENCH_MAX_SAMPLES)
+		s->v[s->n++] = v;
+}
+
+static int
+compare_double(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+double
+bench_percentile(struct bench_samples *s, double p)
+{
+	if (s->n == 0)
+		return 0;
+	qsort(s->v, s->n, sizeof(s->v[0]), compare_double);
+	return s->v[(unsigned int)(p * (s->n - 1) + 0.5)];
+}
+
+/* One window of time */
+
+struct snapshot {
+	uint64_t wall_ns;
+	uint64_t cpu_ns;
+	uint64_t packets;
+};
+
+/** CPU time and packets of a set of lcores; @p packets by number of the worker. */
+typedef uint64_t packets_fn(void *arg, unsigned int worker);
+
+static unsigned int
+worker_lcore(unsigned int worker)
+{
+	unsigned int lcore;
+
+	RTE_LCORE_FOREACH_WORKER(lcore)
+		if (worker-- == 0)
+			return lcore;
+	return RTE_MAX_LCORE;
+}
+
+static void
+snap(struct snapshot *s, unsigned int workers, packets_fn *packets, void *arg)
+{
+	*s = (struct snapshot){.wall_ns = bench_wall_ns()};
+	for (unsigned int i = 0; i < workers; i++) {
+		s->cpu_ns += bench_cpu_ns(worker_lcore(i));
+		s->packets += packets(arg, i);
+	}
+}
+
+static void
+measure(const struct bench_options *opt, unsigned int workers, packets_fn *packets, void *arg,
+		struct bench_samples *cycles, struct bench_samples *pps)
+{
+	struct snapshot a, b;
+
+	bench_sleep_ms(WARM_MS);
+	for (unsigned int i = 0; i < BENCH_WINDOWS; i++) {
+		snap(&a, workers, packets, arg);
+		bench_sleep_ms(opt->window_ms);
+		snap(&b, workers, packets, arg);
+		if (b.packets == a.packets)
+			continue;
+		bench_sample(cycles,
+				(double)(b.cpu_ns - a.cpu_ns) * rte_get_tsc_hz() / 1e9 /
+						(b.packets - a.packets));
+		if (pps != NULL)
+			bench_sample(pps, (b.packets - a.packets) * 1e9 / (b.wall_ns - a.wall_ns));
+	}
+}
+
+static uint64_t
+gw_packets(void *arg, unsigned int worker)
+{
+	struct bench_rig *rig = arg;
+
+	return __atomic_load_n(&rig->gw->worker[worker].w->counters.tx, __ATOMIC_RELAXED);
+}
+
+static uint64_t
+io_packets(void *arg, unsigned int worker)
+{
+	struct bench_io *io = arg;
+
+	return __atomic_load_n(&io[worker].count.packets, __ATOMIC_RELAXED);
+}
+
+static uint64_t
+raw_packets(void *arg, unsigned int worker)
+{
+	struct bench_raw *raw = arg;
+
+	return __atomic_load_n(&raw->count.packets, __ATOMIC_RELAXED);
+}
+
+static void
+measure_ports(const struct bench_options *opt, const struct bench_rig *rig, struct bench_result *r)
+{
+	static struct bench_io io[BENCH_MAX_WORKERS];
+
+	for (unsigned int i = 0; i < r->cell.workers; i++) {
+		io[i] = (struct bench_io){.in = rig->in, .out = rig->out, .queue = i};
+		rte_eal_remote_launch(bench_io_main, &io[i], worker_lcore(i));
+	}
+	measure(opt, r->cell.workers, io_packets, io, &r->ports, NULL);
+	for (unsigned int i = 0; i < r->cell.workers; i++) {
+		__atomic_store_n(&io[i].stop, true, __ATOMIC_RELAXED);
+		rte_eal_wait_lcore(worker_lcore(i));
+	}
+}
+
+static void
+measure_raw(const struct bench_options *opt, struct bench_result *r)
+{
+	static struct bench_raw raw;
+
+	if (!bench_raw_has(opt->algo))
+		return;
+	raw = (struct bench_raw){.algo = opt->algo, .dir = r->cell.dir, .size = r->cell.size};
+	rte_eal_remote_launch(bench_raw_main, &raw, worker_lcore(0));
+	measure(opt, 1, raw_packets, &raw, &r->raw, NULL);
+	__atomic_store_n(&raw.stop, true, __ATOMIC_RELAXED);
+	rte_eal_wait_lcore(worker_lcore(0));
+}
+
+/* One row */
+
+static void
+note_counters(const struct bench_rig *rig, struct bench_result *r)
+{
+	struct gw_counters c;
+
+	gw_stats_sum(rig->gw, &c);
+	r->packets += c.tx;
+	for (unsigned int i = 0; i < GW_N_DROPS; i++)
+		r->drops += c.drop[i];
+	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
+		r->drops += c.esp_drop[i];
+	/* none at all: others had the CPU for all that time */
+	if (c.loops > 0)
+		r->idle = RTE_MAX(r->idle, (double)c.idle_loops / c.loops);
+}
+
+static int
+measure_row(const struct bench_options *opt, struct bench_result *r)
+{
+	struct bench_rig rig;
+	int rc = bench_rig_up(&rig, opt, &r->cell);
+
+	if (rc < 0)
+		return rc;
+	bench_traffic_capture(rig.traffic, 500);
+	bench_traffic_check(rig.traffic, r);
+	for (unsigned int i = 0; rc == 0 && i < BENCH_ALTERNATIONS; i++) {
+		gw_stats_clear(rig.gw);
+		measure(opt, r->cell.workers, gw_packets, &rig, &r->gw, &r->gw_pps);
+		note_counters(&rig, r);
+		bench_rig_halt(&rig);
+		measure_ports(opt, &rig, r);
+		measure_raw(opt, r);
+		rc = bench_rig_resume(&rig);
+	}
+	bench_rig_down(&rig, r);
+	return rc;
+}
+
+/** Only run, for a profiler to look at. */
+static int
+profile(const struct bench_options *opt)
+{
+	struct bench_result r = {.cell = opt->cell};
+	struct bench_rig rig;
+	int rc = bench_rig_up(&rig, opt, &opt->cell);
+
+	if (rc < 0)
+		return rc;
+	printf("running for %u s: perf record -g -p %d\n", opt->profile_s, getpid());
+	fflush(stdout);
+	bench_sleep_ms(opt->profile_s * 1000);
+	note_counters(&rig, &r);
+	printf("%" PRIu64 " packets, %" PRIu64 " drops\n", r.packets, r.drops);
+	bench_rig_down(&rig, &r);
+	return 0;
+}
+
+/* All rows */
+
+static unsigned int
+add_cell(struct bench_result *r, unsigned int n, enum ipsec_pcpu_dir dir, bool encap,
+		unsigned int size, unsigned int workers)
+{
+	r[n].cell = (struct bench_cell){.dir = dir,
+			.encap = encap,
+			.size = size,
+			.workers = workers,
+			.tunnels = 1,
+			.flows = 1};
+	return n + 1;
+}
+
+static unsigned int
+quick_cells(struct bench_result *r, unsigned int cpus)
+{
+	unsigned int n = 0;
+
+	for (unsigned int out = 0; out < 2; out++) {
+		n = add_cell(r, n, out, true, 64, 1);
+		n = add_cell(r, n, out, true, 1420, 1);
+		if (cpus > 1)
+			n = add_cell(r, n, out, true, 64, 2);
+	}
+	return n;
+}
+
+static unsigned int
+all_cells(struct bench_result *r, unsigned int cpus)
+{
+	static const unsigned int sizes[] = {64, 512, 1420, BENCH_SIZE_IMIX};
+	unsigned int n = 0;
+
+	for (unsigned int workers = 1; workers <= RTE_MIN(cpus, 2u); workers++)
+		for (unsigned int out = 0; out < 2; out++)
+			for (unsigned int encap = 0; encap < 2; encap++)
+				for (unsigned int i = 0; i < RTE_DIM(sizes); i++)
+					n = add_cell(r, n, out, encap, sizes[i], workers);
+	for (unsigned int out = 0; out < 2; out++) {
+		n = add_cell(r, n, out, true, 64, 1);
+		r[n - 1].cell.tunnels = 64;
+		r[n - 1].cell.flows = 64;
+	}
+	return n;
+}
+
+static int
+run(const struct bench_options *opt, unsigned int cpus)
+{
+	static struct bench_result results[MAX_CELLS];
+	struct bench_load load = {.tunnels = LOAD_TUNNELS};
+	unsigned int n;
+	int rc = 0;
+
+	if (opt->only) {
+		results[0].cell = opt->cell;
+		n = 1;
+	} else {
+		n = opt->quick ? quick_cells(results, cpus) : all_cells(results, cpus);
+		rc = bench_load_start(opt, &load);
+		if (rc == 0)
+			rc = bench_load_tunnels(opt, &load);
+	}
+	for (unsigned int round = 0; round < opt->rounds; round++)
+		for (unsigned int i = 0; i < n && rc == 0; i++)
+			rc = measure_row(opt, &results[i]);
+	if (rc < 0)
+		return rc;
+	bench_report(stdout, opt, results, n, &load);
+	return opt->json == NULL ? 0 : bench_report_json(opt, results, n, &load);
+}
+
+/* Start */
+
+static void
+usage(void)
+{
+	printf("bench [--quick] [--algo NAME] [--rounds N] [--window MS] [--json FILE]\n"
+	       "      [--gateway BINARY]  time its start, too\n"
+	       "      [--only DIR,ENCAP,SIZE,WORKERS[,TUNNELS,FLOWS]]  one row: out,udp,64,1\n"
+	       "      [--no-hugepages]  even where there are enough\n"
+	       "      [--profile S]  keep that row running for S seconds\n");
+}
+
+static int
+parse_only(const char *arg, struct bench_cell *c)
+{
+	char dir[8], encap[8], size[8];
+	int n;
+
+	*c = (struct bench_cell){.tunnels = 1, .flows = 1};
+	n = sscanf(arg, "%7[a-z],%7[a-z],%7[a-z0-9],%u,%u,%u", dir, encap, size, &c->workers,
+			&c->tunnels, &c->flows);
+	if (n < 4)
+		return -EINVAL;
+	c->dir = strcmp(dir, "out") == 0 ? IPSEC_PCPU_OUT : IPSEC_PCPU_IN;
+	c->encap = strcmp(encap, "udp") == 0;
+	c->size = strcmp(size, "imix") == 0 ? BENCH_SIZE_IMIX : strtoul(size, NULL, 10);
+	return (c->size != BENCH_SIZE_IMIX && (c->size < 64 || c->size > 1434)) || c->workers < 1 ||
+					c->workers > BENCH_MAX_WORKERS || c->tunnels < 1 ||
+					c->tunnels > 1024 || c->flows < 1 || c->flows > 1024
+			? -EINVAL
+			: 0;
+}
+
+static int
+parse_options(int argc, char **argv, struct bench_options *opt)
+{
+	static const struct option longs[] = {
+			{"quick", no_argument, NULL, 'q'},
+			{"algo", required_argument, NULL, 'a'},
+			{"rounds", required_argument, NULL, 'r'},
+			{"window", required_argument, NULL, 'w'},
+			{"json", required_argument, NULL, 'j'},
+			{"only", required_argument, NULL, 'o'},
+			{"gateway", required_argument, NULL, 'g'},
+			{"help", no_argument, NULL, 'h'},
+			{"profile", required_argument, NULL, 'p'},
+			{"no-hugepages", no_argument, NULL, 'n'},
+			{NULL},
+	};
+	int c, rc = 0;
+
+	while (rc == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (c == 'q')
+			opt->quick = true;
+		else if (c == 'n')
+			opt->no_hugepages = true;
+		else if (c == 'a')
+			rc = (opt->algo = ipsec_pcpu_algo_find(optarg)) == NULL ? -EINVAL : 0;
+		else if (c == 'r')
+			opt->rounds = strtoul(optarg, NULL, 10);
+		else if (c == 'w')
+			opt->window_ms = strtoul(optarg, NULL, 10);
+		else if (c == 'j')
+			opt->json = optarg;
+		else if (c == 'g')
+			opt->gateway = optarg;
+		else if (c == 'p')
+			opt->profile_s = strtoul(optarg, NULL, 10);
+		else if (c == 'o')
+			rc = (opt->only = true, parse_only(optarg, &opt->cell));
+		else
+			rc = -EINVAL;
+	}
+	return rc;
+}
+
+static bool
+has_hugepages(void)
+{
+	FILE *f = fopen("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", "r");
+	unsigned int n = 0;
+
+	if (f == NULL)
+		return false;
+	if (fscanf(f, "%u", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n >= 256;
+}
+
+/** A worker on each of the first CPUs; main on the last, asleep while we measure. */
+static int
+start_eal(const struct bench_options *opt, unsigned int *cpus)
+{
+	bool huge = !opt->no_hugepages && has_hugepages();
+	unsigned int cpu[BENCH_MAX_WORKERS];
+	char *argv[16];
+	char line[256];
+	int argc = 0;
+	cpu_set_t set;
+
+	*cpus = 0;
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return -errno;
+	for (unsigned int i = 0; i < CPU_SETSIZE && *cpus < BENCH_MAX_WORKERS; i++)
+		if (CPU_ISSET(i, &set))
+			cpu[(*cpus)++] = i;
+	snprintf(line, sizeof(line),
+			*cpus == 1 ? EAL_ARGS " %s --lcores 0@%u,1@%u"
+				   : EAL_ARGS " %s --lcores 0@%u,1@%u,2@%u",
+			huge ? "--in-memory" : "--no-huge --no-shconf", cpu[*cpus - 1], cpu[0],
+			cpu[*cpus - 1]);
+	for (char *arg = strtok(line, " "); arg != NULL; arg = strtok(NULL, " "))
+		argv[argc++] = arg;
+	if (rte_eal_init(argc, argv) < 0) {
+		fprintf(stderr, "bench: EAL does not start: %s\n", rte_strerror(rte_errno));
+		return -rte_errno;
+	}
+	gw_log_init();
+	rte_log_set_level(gw_logtype, RTE_LOG_ERR);
+	return bench_clocks_init();
+}
+
+int
+main(int argc, char **argv)
+{
+	struct bench_options opt = {
+			.algo = ipsec_pcpu_algo_find("aes128gcm16"), .rounds = 3, .window_ms = 10};
+	unsigned int cpus;
+	int rc = parse_options(argc, argv, &opt);
+
+	if (rc < 0 || optind != argc) {
+		usage();
+		return EXIT_FAILURE;
+	}
+	if (unshare(CLONE_NEWNET) < 0) {
+		fprintf(stderr, "bench: run it as root: %s\n", strerror(errno));
+		return EXIT_FAILURE;
+	}
+	rc = start_eal(&opt, &cpus);
+	if (rc == 0)
+		rc = opt.profile_s != 0 ? profile(&opt) : run(&opt, cpus);
+	if (rc < 0)
+		fprintf(stderr, "bench: %s\n", strerror(-rc));
+	return rc < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

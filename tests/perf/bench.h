@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef BENCH_H
+#define BENCH_H
+
+/*
+ * Cycles for a packet through the whole gateway, beside the ports alone and the
+ * cipher alone, in one process and interleaved. See docs/performance.md.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <time.h>
+
+#include <control/control.h>
+
+#define BENCH_MAX_WORKERS 2
+#define BENCH_SIZE_IMIX 0
+#define BENCH_MAX_SAMPLES 512
+#define BENCH_ALTERNATIONS 3 /* of gateway, ports and cipher while a row is up */
+#define BENCH_WINDOWS 4 /* of each in a row */
+
+/** What is measured: one row of the table. */
+struct bench_cell {
+	enum ipsec_pcpu_dir dir;
+	bool encap; /* ESP in UDP */
+	unsigned int size; /* inner Ethernet frame without FCS, or BENCH_SIZE_IMIX */
+	unsigned int workers;
+	unsigned int tunnels;
+	unsigned int flows; /* per tunnel; all in random order */
+};
+
+struct bench_options {
+	const struct ipsec_pcpu_algo *algo;
+	bool quick;
+	bool no_hugepages;
+	bool only; /* cell is the one to measure */
+	struct bench_cell cell;
+	unsigned int rounds;
+	unsigned int window_ms;
+	unsigned int profile_s; /* keep the gateway running that long instead: for perf */
+	const char *json; /* file */
+	const char *gateway; /* binary whose start is timed */
+};
+
+/** Values of one kind, sorted before they are asked for a percentile. */
+struct bench_samples {
+	unsigned int n;
+	double v[BENCH_MAX_SAMPLES];
+};
+
+struct bench_result {
+	struct bench_cell cell;
+	struct bench_samples gw; /* TSC cycles of CPU time for a packet */
+	struct bench_samples ports;
+	struct bench_samples raw;
+	struct bench_samples gw_pps; /* all workers, wall clock */
+	uint64_t packets;
+	uint64_t drops;
+	double idle; /* share of rounds that found nothing */
+	unsigned int checked; /* packets captured, decrypted by the peer and compared */
+	unsigned int wrong;
+	unsigned int duplicates; /* (SPI, sequence number) seen twice among them */
+	int64_t lost; /* rx + injected + created - tx - punted - absorbed - drops, at the end */
+	uint64_t leaked; /* mbufs */
+};
+
+void bench_sample(struct bench_samples *s, double v);
+/** @p p from 0 to 1; 0.1 is what we call quiet. 0 where there are none. */
+double bench_percentile(struct bench_samples *s, double p);
+
+/* lcore.c: what runs on the workers' lcores, and how much CPU time it takes */
+
+/** A counter of packets that one lcore writes. */
+struct bench_count {
+	uint64_t packets;
+} __rte_cache_aligned;
+
+struct bench_io {
+	uint16_t in, out; /* ports */
+	uint16_t queue;
+	bool stop;
+	struct bench_count count;
+};
+
+struct bench_raw {
+	const struct ipsec_pcpu_algo *algo;
+	enum ipsec_pcpu_dir dir;
+	unsigned int size;
+	bool stop;
+	struct bench_count count;
+};
+
+/** Find out the clocks of the lcores' threads. Before anything else runs there. */
+int bench_clocks_init(void);
+/** CPU time of a worker lcore's thread, nanoseconds. */
+uint64_t bench_cpu_ns(unsigned int lcore);
+uint64_t bench_wall_ns(void);
+void bench_sleep_ms(unsigned int ms);
+/** For rte_eal_remote_launch(): until stop. */
+int bench_io_main(void *io);
+int bench_raw_main(void *raw);
+/** Can the cipher alone be measured? */
+bool bench_raw_has(const struct ipsec_pcpu_algo *algo);
+
+/* traffic.c: packets in, and the check of what comes out */
+
+struct bench_traffic;
+
+/** Bytes of the IP packet with which frame @p i of a sequence is filled. */
+uint32_t bench_inner_len(unsigned int size, unsigned int i);
+
+/** Key of an SA: the tunnel, the worker and the direction as the gateway sees it name it. */
+void bench_key(const struct ipsec_pcpu_algo *algo, unsigned int tunnel, unsigned int worker,
+		enum ipsec_pcpu_dir dir, uint8_t *key);
+uint32_t bench_spi(unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir dir);
+
+/** Make the packets that the input port is to deliver. NULL: no memory. */
+struct bench_traffic *bench_traffic_new(const struct bench_options *opt,
+		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
+void bench_traffic_free(struct bench_traffic *t);
+/**
+ * Put our burst functions in place of the drivers'. No worker polls; ethdev
+ * takes them out when it stops the ports.
+ */
+void bench_traffic_attach(
+		struct bench_traffic *t, struct rte_mempool *pool, uint16_t in, uint16_t out);
+/** Copy what the output port gets from now on, until it is enough or @p ms are over. */
+void bench_traffic_capture(struct bench_traffic *t, unsigned int ms);
+/** Decrypt what was captured as the peer would, and compare. */
+void bench_traffic_check(struct bench_traffic *t, struct bench_result *r);
+
+/* rig.c: the gateway */
+
+#define BENCH_PEER_MAC \
+	{ \
+		{ \
+			0x02, 0, 0, 0, 0, 0xb1 \
+		} \
+	}
+#define BENCH_HOST_MAC \
+	{ \
+		{ \
+			0x02, 0, 0, 0, 0, 0xb2 \
+		} \
+	}
+
+struct bench_rig {
+	struct gw *gw;
+	struct bench_traffic *traffic;
+	uint16_t in, out; /* ethdev ports */
+};
+
+/** The configuration of a cell as text, in fresh memory. */
+char *bench_config_text(const struct bench_options *opt, const struct bench_cell *cell);
+/** Bring the gateway up, with traffic. */
+int bench_rig_up(struct bench_rig *rig, const struct bench_options *opt,
+		const struct bench_cell *cell);
+/** Take the workers out of their loops, and in again: their lcores are free in between. */
+void bench_rig_halt(struct bench_rig *rig);
+int bench_rig_resume(struct bench_rig *rig);
+void bench_rig_down(struct bench_rig *rig, struct bench_result *r);
+
+/* load.c: starting */
+
+struct bench_load {
+	double start_s; /* of the binary, to its "up" line; 0: not measured */
+	unsigned int tunnels;
+	double parse_s;
+	double init_s;
+	double memory_mb; /* all that the gateway took but mempools */
+	double pools_mb;
+};
+
+int bench_load_tunnels(const struct bench_options *opt, struct bench_load *l);
+int bench_load_start(const struct bench_options *opt, struct bench_load *l);
+
+/* report.c */
+
+void bench_report(FILE *out, const struct bench_options *opt, struct bench_result *r,
+		unsigned int n, const struct bench_load *l);
+int bench_report_json(const struct bench_options *opt, struct bench_result *r, unsigned int n,
+		const struct bench_load *l);
+
+#endif /* BENCH_H */

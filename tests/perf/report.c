@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/* One table for people, one JSON object for machines. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_eal.h>
+
+#include "bench.h"
+
+#define QUIET 0.1
+#define MEDIAN 0.5
+
+static const char *
+size_text(const struct bench_cell *c, char text[12])
+{
+	if (c->size == BENCH_SIZE_IMIX)
+		return "imix";
+	snprintf(text, 12, "%u", c->size);
+	return text;
+}
+
+/** Mean bits of a frame. */
+static double
+bits(const struct bench_cell *c)
+{
+	return c->size == BENCH_SIZE_IMIX ? (7 * 64 + 4 * 570 + 1420) * 8 / 12.0 : c->size * 8.0;
+}
+
+static double
+minus_ports(struct bench_result *r, double p)
+{
+	return bench_percentile(&r->gw, p) - bench_percentile(&r->ports, p);
+}
+
+/** The row that differs from this one in having one worker. */
+static struct bench_result *
+one_worker(struct bench_result *r, unsigned int n, const struct bench_cell *c)
+{
+	for (unsigned int i = 0; i < n; i++) {
+		const struct bench_cell *o = &r[i].cell;
+
+		if (o->workers == 1 && o->dir == c->dir && o->encap == c->encap &&
+				o->size == c->size && o->tunnels == c->tunnels &&
+				o->flows == c->flows)
+			return &r[i];
+	}
+	return NULL;
+}
+
+/** Packets for a second of CPU time of each worker, over those of one worker alone. */
+static double
+scaling(struct bench_result *r, unsigned int n, struct bench_result *two, double p)
+{
+	struct bench_result *one = one_worker(r, n, &two->cell);
+
+	if (one == NULL || two->cell.workers == 1)
+		return 0;
+	return two->cell.workers * bench_percentile(&one->gw, p) / bench_percentile(&two->gw, p);
+}
+
+static double
+scaling_wall(struct bench_result *r, unsigned int n, struct bench_result *two)
+{
+	struct bench_result *one = one_worker(r, n, &two->cell);
+
+	if (one == NULL || two->cell.workers == 1)
+		return 0;
+	return bench_percentile(&two->gw_pps, 1 - QUIET) /
+			bench_percentile(&one->gw_pps, 1 - QUIET);
+}
+
+static void
+print_row(FILE *out, struct bench_result *all, unsigned int n, struct bench_result *r)
+{
+	const struct bench_cell *c = &r->cell;
+	double minus = minus_ports(r, QUIET);
+	double raw = bench_percentile(&r->raw, QUIET);
+	double pps = bench_percentile(&r->gw_pps, 1 - QUIET);
+	char text[12];
+
+	fprintf(out, "%-3s %-3s %4s %2u %4ux%-4u %6.0f %6.0f %6.0f %6.0f %7.1f %7.1f %5.2f %6.2f %6.1f",
+			c->dir == IPSEC_PCPU_OUT ? "out" : "in", c->encap ? "udp" : "esp",
+			size_text(c, text), c->workers, c->tunnels, c->flows, raw,
+			bench_percentile(&r->ports, QUIET), bench_percentile(&r->gw, QUIET),
+			bench_percentile(&r->gw, MEDIAN), minus, minus_ports(r, MEDIAN),
+			minus > 0 ? raw / minus : 0, pps / 1e6, pps * bits(c) / 1e9);
+	if (c->workers > 1)
+		fprintf(out, " %5.2f %5.2f", scaling(all, n, r, QUIET), scaling_wall(all, n, r));
+	else
+		fprintf(out, " %5s %5s", "", "");
+	fprintf(out, " %5" PRIu64 " %u/%u/%u%s\n", r->drops, r->checked, r->wrong, r->duplicates,
+			r->lost != 0 || r->leaked != 0   ? " UNBALANCED"
+					: r->idle > 0.01 ? " IDLE"
+							 : "");
+}
+
+void
+bench_report(FILE *out, const struct bench_options *opt, struct bench_result *r, unsigned int n,
+		const struct bench_load *l)
+{
+	uint32_t v = ipsec_pcpu_crypto_version();
+
+	fprintf(out, "%s, ESN, replay window 0, IPv4; intel-ipsec-mb %u.%u.%u; %s; TSC %.3f GHz\n",
+			opt->algo->name, v >> 16, v >> 8 & 0xff, v & 0xff,
+			rte_eal_has_hugepages() ? "hugepages of 2 MB" : "no hugepages",
+			rte_get_tsc_hz() / 1e9);
+	fprintf(out,
+			"TSC cycles of CPU time for a packet; quiet = 10th percentile; "
+			"%u rounds of %u windows of %u ms\n\n",
+			opt->rounds, BENCH_ALTERNATIONS * BENCH_WINDOWS, opt->window_ms);
+	fprintf(out, "%-3s %-3s %4s %2s %9s %6s %6s %6s %6s %7s %7s %5s %6s %6s %5s %5s %5s %s\n",
+			"", "", "", "", "tunnels", "raw", "ports", "all-in", "all-in", "-ports",
+			"-ports", "raw/", "", "", "x cpu", "x", "", "checked/");
+	fprintf(out, "%-3s %-3s %4s %2s %9s %6s %6s %6s %6s %7s %7s %5s %6s %6s %5s %5s %5s %s\n",
+			"dir", "", "size", "w", "x flows", "quiet", "quiet", "quiet", "median",
+			"quiet", "median", "diff", "Mpps", "Gbps", "time", "wall", "drops",
+			"wrong/dup");
+	for (unsigned int i = 0; i < n; i++)
+		print_row(out, r, n, &r[i]);
+	if (l->start_s > 0)
+		fprintf(out, "\nstart to \"up\": %.2f s\n", l->start_s);
+	if (l->parse_s > 0)
+		fprintf(out,
+				"%u tunnels x %u pairs: file read in %.2f s, up in %.2f s more, %.1f MB "
+				"beyond mempools (%.1f MB)\n",
+				l->tunnels, rte_lcore_count() - 1, l->parse_s, l->init_s,
+				l->memory_mb, l->pools_mb);
+}
+
+static void
+json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result *r)
+{
+	const struct bench_cell *c = &r->cell;
+	char text[12];
+
+	fprintf(f,
+			"{\"dir\": \"%s\", \"encap\": %s, \"size\": \"%s\", \"workers\": %u, "
+			"\"tunnels\": %u, \"flows\": %u, ",
+			c->dir == IPSEC_PCPU_OUT ? "out" : "in", c->encap ? "true" : "false",
+			size_text(c, text), c->workers, c->tunnels, c->flows);
+	fprintf(f,
+			"\"raw_quiet\": %.1f, \"ports_quiet\": %.1f, \"all_in_quiet\": %.1f, "
+			"\"minus_ports_quiet\": %.1f, ",
+			bench_percentile(&r->raw, QUIET), bench_percentile(&r->ports, QUIET),
+			bench_percentile(&r->gw, QUIET), minus_ports(r, QUIET));
+	fprintf(f,
+			"\"raw_median\": %.1f, \"ports_median\": %.1f, \"all_in_median\": %.1f, "
+			"\"minus_ports_median\": %.1f, ",
+			bench_percentile(&r->raw, MEDIAN), bench_percentile(&r->ports, MEDIAN),
+			bench_percentile(&r->gw, MEDIAN), minus_ports(r, MEDIAN));
+	fprintf(f, "\"pps_median\": %.0f, \"scaling_cpu\": %.3f, \"scaling_wall\": %.3f, ",
+			bench_percentile(&r->gw_pps, MEDIAN), scaling(all, n, r, QUIET),
+			scaling_wall(all, n, r));
+	fprintf(f,
+			"\"packets\": %" PRIu64 ", \"drops\": %" PRIu64 ", \"idle\": %.4f, "
+			"\"checked\": %u, \"wrong\": %u, \"duplicates\": %u, \"lost\": %" PRId64
+			", \"leaked\": %" PRIu64 "}",
+			r->packets, r->drops, r->idle, r->checked, r->wrong, r->duplicates, r->lost,
+			r->leaked);
+}
+
+int
+bench_report_json(const struct bench_options *opt, struct bench_result *r, unsigned int n,
+		const struct bench_load *l)
+{
+	FILE *f = fopen(opt->json, "w");
+
+	if (f == NULL)
+		return -errno;
+	fprintf(f,
+			"{\"algo\": \"%s\", \"ipsec_mb\": %u, \"hugepages\": %s, "
+			"\"tsc_hz\": %" PRIu64
+			",\n\"start_s\": %.3f, \"load\": {\"tunnels\": %u, \"parse_s\": %.3f, "
+			"\"init_s\": %.3f, \"memory_mb\": %.1f, \"pools_mb\": %.1f},\n\"rows\": [\n",
+			opt->algo->name, ipsec_pcpu_crypto_version(),
+			rte_eal_has_hugepages() ? "true" : "false", rte_get_tsc_hz(), l->start_s,
+			l->tunnels, l->parse_s, l->init_s, l->memory_mb, l->pools_mb);
+	for (unsigned int i = 0; i < n; i++) {
+		json_row(f, r, n, &r[i]);
+		fprintf(f, "%s\n", i + 1 < n ? "," : "");
+	}
+	fprintf(f, "]}\n");
+	return fclose(f) == 0 ? 0 : -EIO;
+}

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * SAs that come and go, and their sequence numbers, where workers are functions:
+ * one that does not answer handles its messages when it wakes up. What it may
+ * still use is not freed until then.
+ */
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include <rte_log.h>
+#include <rte_malloc.h>
+
+#include "control/control_priv.h"
+#include "log.h"
+
+#define N_WORKERS 3
+#define KEY(first) first "102030405060708090a0b0c0d0e0f10111213"
+
+static const char text[] =
+		"state_file = \"%s/state\";\n"
+		"ports = ( { name = \"w\"; device = \"d\"; addresses = [ \"192.0.2.1/24\" ]; } );\n"
+		"tunnels = ( { name = \"t\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\"; \n"
+		"  selectors = ( { remote = \"10.2.0.0/16\"; } ); sas = (\n"
+		"  { pcpu = 0; out = { spi = 0x1000; key = \"%s\"; }; in = { spi = 0x2000; key = \"%s\"; }; },\n"
+		"  { pcpu = 1; out = { spi = 0x1001; key = \"" KEY(
+				"a01") "\"; };\n"
+				       "    in = { spi = 0x2001; key = \"" KEY(
+						       "b01") "\"; }; } ); } );\n";
+
+#define OUT0 KEY("a00")
+#define IN0 KEY("b00")
+
+static char dir[] = "/var/tmp/test_tunnel.XXXXXX";
+static struct gw gw;
+
+/* What is linked in place of workers, EAL and tables */
+
+int gw_logtype;
+
+int
+rte_log(uint32_t level, uint32_t type, const char *format, ...)
+{
+	return 0;
+}
+
+void *
+rte_zmalloc(const char *type, size_t size, unsigned int align)
+{
+	void *p = aligned_alloc(align, RTE_ALIGN_CEIL(size, align));
+
+	return p != NULL ? memset(p, 0, size) : NULL;
+}
+
+void
+rte_free(void *p)
+{
+	free(p);
+}
+
+void
+gw_sel_compile(struct gw_sel_in *in, const struct gw_selector *sel)
+{
+}
+
+int
+gw_view_update(struct gw *g, struct gw_error *err)
+{
+	return 0;
+}
+
+static struct fake {
+	struct ipsec_pcpu_sa *own; /* of the tunnel */
+	struct ipsec_pcpu_sa *fallback;
+	uint32_t spi[16]; /* inbound; 0: free */
+	bool asleep;
+	struct gw_msg waiting[64];
+	unsigned int n_waiting;
+} worker[N_WORKERS];
+
+static int
+find_spi(const struct fake *w, uint32_t spi)
+{
+	for (unsigned int i = 0; i < RTE_DIM(w->spi); i++)
+		if (w->spi[i] == spi)
+			return i;
+	return -1;
+}
+
+static int
+handle(struct fake *w, const struct gw_msg *m)
+{
+	int at;
+
+	switch (m->type) {
+	case GW_MSG_SA_OUT:
+		w->own = m->sa;
+		w->fallback = m->fallback;
+		return 0;
+	case GW_MSG_SAD_ADD:
+		if (find_spi(w, m->spi) >= 0)
+			return -EEXIST;
+		w->spi[find_spi(w, 0)] = m->spi;
+		return 0;
+	case GW_MSG_SAD_DEL:
+		at = find_spi(w, m->spi);
+		if (at < 0)
+			return -ENOENT;
+		w->spi[at] = 0;
+		return 0;
+	case GW_MSG_SEQ_LIMIT:
+		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
+		return 0;
+	default:
+		return -ENOTSUP;
+	}
+}
+
+int
+gw_tell(struct gw *g, unsigned int id, struct gw_msg *msg)
+{
+	struct fake *w = &worker[id];
+
+	if (!w->asleep)
+		return handle(w, msg);
+	assert_true(w->n_waiting < RTE_DIM(w->waiting));
+	w->waiting[w->n_waiting++] = *msg;
+	return -ETIMEDOUT;
+}
+
+static void
+wake_up(struct fake *w)
+{
+	for (unsigned int i = 0; i < w->n_waiting; i++)
+		handle(w, &w->waiting[i]);
+	w->n_waiting = 0;
+	w->asleep = false;
+}
+
+/* A gateway of one tunnel */
+
+static int
+try_start(const char *out0, const char *in0, struct gw_error *err)
+{
+	char conf[2000];
+	int rc;
+
+	memset(&gw, 0, sizeof(gw));
+	memset(worker, 0, sizeof(worker));
+	snprintf(conf, sizeof(conf), text, dir, out0, in0);
+	if (gw_config_parse(conf, "gw.conf", &gw.cfg, err) != 0)
+		fail_msg("%s", err->text);
+	gw.n_workers = N_WORKERS;
+	gw.ctx = aligned_alloc(64, RTE_ALIGN_CEIL(ipsec_pcpu_ctx_size(), 64));
+	assert_int_equal(ipsec_pcpu_ctx_init(gw.ctx), 0);
+	if (gw_reserve_open(gw.cfg.state_file, true, &gw.reserve, err) != 0)
+		fail_msg("%s", err->text);
+	gw.reserve_noted = gw_now_ns();
+	rc = gw_tunnels_make(&gw, err);
+	return rc;
+}
+
+static void
+start(void)
+{
+	struct gw_error err;
+
+	if (try_start(OUT0, IN0, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+/* In order: numbers are given back. Not: as if killed. */
+static void
+stop(bool in_order)
+{
+	if (in_order)
+		gw_tunnels_release(&gw);
+	gw_tunnels_free(&gw);
+	gw_reserve_close(gw.reserve);
+	ipsec_pcpu_ctx_fini(gw.ctx);
+	free(gw.ctx);
+	gw_config_free(&gw.cfg);
+}
+
+static struct gw_sa *
+find(uint32_t spi)
+{
+	for (unsigned int i = 0; i < gw.tunnel[0].n_sas; i++)
+		if (gw.tunnel[0].sas[i]->prm.spi == spi)
+			return gw.tunnel[0].sas[i];
+	return NULL;
+}
+
+/* A new SA with the parameters of one that is there, another SPI and key. */
+static int
+add(uint32_t like, uint32_t spi, uint8_t key, struct gw_error *err)
+{
+	struct gw_config_sa sa = {.prm = find(like)->prm};
+
+	sa.prm.spi = spi;
+	sa.prm.seq = sa.prm.seq_limit = 0;
+	memset(sa.prm.key, key, sa.prm.algo->key_len);
+	err->text[0] = '\0';
+	return gw_sa_add(&gw, &gw.tunnel[0], &sa, err);
+}
+
+static int
+del(enum ipsec_pcpu_dir way, uint32_t spi, struct gw_error *err)
+{
+	return gw_sa_del(&gw, &gw.tunnel[0], way, spi, err);
+}
+
+static bool
+in_config(uint32_t spi)
+{
+	for (unsigned int i = 0; i < gw.cfg.tunnels[0].n_sas; i++)
+		if (gw.cfg.tunnels[0].sas[i].prm.spi == spi)
+			return true;
+	return false;
+}
+
+static int
+clean(void **state)
+{
+	char file[64];
+
+	snprintf(file, sizeof(file), "%s/state", dir);
+	unlink(file);
+	strcat(file, ".lock");
+	unlink(file);
+	return 0;
+}
+
+/* The two keys of a pair swapped: the other end's file. */
+static void
+test_swapped(void **state)
+{
+	struct gw_error err;
+
+	start();
+	stop(false);
+	assert_int_equal(try_start(IN0, OUT0, &err), -EINVAL);
+	assert_string_equal(err.text,
+			"tunnel \"t\": SA 0x00001000 out: this key was used in the other direction, "
+			"by the peer: make new keys at both ends");
+	stop(true);
+	/* the refusal has left nothing behind */
+	start();
+	stop(true);
+	/* after a stop in order as well: the peer may have sent */
+	assert_int_equal(try_start(IN0, KEY("c00"), &err), -EINVAL);
+	stop(true);
+}
+
+/* Outbound, and killed: what was sent is not known. */
+static void
+test_swapped_in(void **state)
+{
+	struct gw_error err;
+
+	start();
+	stop(false);
+	assert_int_equal(try_start(KEY("c00"), OUT0, &err), -EINVAL);
+	assert_string_equal(err.text,
+			"tunnel \"t\": SA 0x00002000 in: this key was used in the other direction, "
+			"by this gateway: make new keys at both ends");
+	stop(true);
+}
+
+/* The same while it runs. */
+static void
+test_swapped_console(void **state)
+{
+	struct gw_error err;
+
+	start();
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), 0);
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2010, &err), 0);
+	assert_int_equal(add(0x1000, 0x1010, 7, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "tunnel \"t\": SA 0x00001010 out: this key was used in"));
+	assert_null(find(0x1010));
+	assert_int_equal(add(0x2000, 0x2011, 7, &err), 0); /* the same direction */
+	stop(true);
+}
+
+/* In the file from the start, before anything came. */
+static void
+test_in_entry(void **state)
+{
+	uint8_t id[GW_RESERVE_ID_LEN];
+	struct gw_error err;
+	char path[64];
+
+	start();
+	memcpy(id, find(0x2001)->reserve_id, sizeof(id));
+	stop(false);
+	snprintf(path, sizeof(path), "%s/state", dir);
+	assert_int_equal(gw_reserve_open(path, true, &gw.reserve, &err), 0);
+	assert_true(gw_reserve_known(gw.reserve, id, false));
+	assert_true(gw_reserve_get(gw.reserve, id, false) == 0);
+	gw_reserve_close(gw.reserve);
+}
+
+/* Inbound numbers that run fast: once a second. Outbound ones: at once. */
+static void
+test_notes(void **state)
+{
+	struct gw_config_sa far;
+	struct gw_error err;
+	struct gw_sa *in, *out;
+	uint64_t then;
+
+	start();
+	far = (struct gw_config_sa){.prm = find(0x2000)->prm};
+	far.prm.spi = 0x2010;
+	memset(far.prm.key, 9, far.prm.algo->key_len);
+	far.prm.seq = UINT64_C(1) << 20;
+	assert_int_equal(gw_sa_add(&gw, &gw.tunnel[0], &far, &err), 0);
+	in = find(0x2010);
+	in->reserve_id[0] ^= 1; /* as if it had come so far since the note */
+
+	then = gw.reserve_noted = gw_now_ns() - 500 * UINT64_C(1000000);
+	gw_reservations_tick(&gw);
+	assert_true(gw.reserve_noted == then);
+	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, false) == 0);
+
+	gw.reserve_noted = gw_now_ns() - 1100 * UINT64_C(1000000);
+	gw_reservations_tick(&gw);
+	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, false) == far.prm.seq);
+
+	out = find(0x1000);
+	out->reserved = 100; /* runs short */
+	gw_reservations_tick(&gw); /* not a second later */
+	assert_true(out->reserved >= GW_RESERVE_ESN);
+	stop(true);
+}
+
+/* An outbound SA whose worker does not answer is not freed under its hands. */
+static void
+test_add_out_late(void **state)
+{
+	struct gw_tunnel *t;
+	struct gw_error err;
+	struct gw_sa *old, *new;
+
+	start();
+	t = &gw.tunnel[0];
+	old = find(0x1000);
+	worker[0].asleep = true;
+	assert_int_equal(add(0x1000, 0x1010, 7, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "SA 0x00001010: a worker does not answer; the SA stays"));
+	new = find(0x1010);
+	assert_non_null(new);
+	assert_ptr_equal(t->out[0].own, new); /* its message is on the way */
+	assert_ptr_equal(worker[0].own, old->sa);
+	/* nothing to change for anybody, and still the worker has the old one */
+	assert_int_equal(del(IPSEC_PCPU_OUT, 0x1000, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "SA 0x00001000 is removed, but a worker does not answer"));
+	assert_null(find(0x1000));
+	assert_false(in_config(0x1000));
+	assert_int_equal(gw.n_zombies, 1);
+	assert_ptr_equal(gw.zombies[0], old);
+	assert_ptr_equal(worker[0].own, old->sa);
+	/* its numbers are not free: the worker may go on sending */
+	assert_true(gw_reserve_get(gw.reserve, old->reserve_id, true) == old->reserved);
+	wake_up(&worker[0]);
+	assert_ptr_equal(worker[0].own, new->sa);
+	/* from now on as ever */
+	assert_int_equal(add(0x1010, 0x1000, 8, &err), 0);
+	assert_int_equal(del(IPSEC_PCPU_OUT, 0x1010, &err), 0);
+	assert_int_equal(gw.n_zombies, 1);
+	assert_ptr_equal(worker[0].own, find(0x1000)->sa);
+	stop(true);
+	assert_int_equal(gw.n_zombies, 0);
+	assert_null(gw.zombies);
+}
+
+/* Inbound: the others have it, the one that sleeps gets it later. */
+static void
+test_add_in_late(void **state)
+{
+	struct gw_error err;
+
+	start();
+	worker[1].asleep = true;
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.text, "a worker does not answer; the SA stays"));
+	assert_non_null(find(0x2010));
+	assert_true(find_spi(&worker[0], 0x2010) >= 0 && find_spi(&worker[2], 0x2010) >= 0);
+	assert_true(find_spi(&worker[1], 0x2010) < 0);
+	wake_up(&worker[1]);
+	assert_true(find_spi(&worker[1], 0x2010) >= 0);
+	stop(true);
+}
+
+/* One worker does not know it any more, another one does not answer. */
+static void
+test_del_in_late(void **state)
+{
+	struct gw_error err;
+
+	start();
+	worker[0].spi[find_spi(&worker[0], 0x2001)] = 0;
+	worker[2].asleep = true;
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), -ETIMEDOUT);
+	assert_int_equal(gw.n_zombies, 1);
+	assert_null(find(0x2001));
+	assert_false(in_config(0x2001));
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), -ENOENT);
+	wake_up(&worker[2]);
+	assert_int_equal(add(0x2000, 0x2001, 7, &err), 0); /* its SPI is free */
+	worker[0].spi[find_spi(&worker[0], 0x2001)] = 0;
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), 0);
+	assert_int_equal(gw.n_zombies, 1);
+	stop(true);
+}
+
+/* Other failures undo all. */
+static void
+test_add_fails(void **state)
+{
+	struct gw_error err;
+
+	start();
+	worker[2].spi[find_spi(&worker[2], 0)] = 0x2010;
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), -EEXIST);
+	assert_non_null(strstr(
+			err.text, "SA 0x00002010 cannot be installed: there is one of that"));
+	assert_null(find(0x2010));
+	assert_int_equal(gw.n_zombies, 0);
+	for (unsigned int w = 0; w < N_WORKERS; w++)
+		assert_true(find_spi(&worker[w], 0x2010) < 0);
+	stop(true);
+}
+
+static int
+setup(void **state)
+{
+	return mkdtemp(dir) != NULL ? 0 : -1;
+}
+
+static int
+teardown(void **state)
+{
+	return rmdir(dir);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test_teardown(test_swapped, clean),
+			cmocka_unit_test_teardown(test_swapped_in, clean),
+			cmocka_unit_test_teardown(test_swapped_console, clean),
+			cmocka_unit_test_teardown(test_in_entry, clean),
+			cmocka_unit_test_teardown(test_notes, clean),
+			cmocka_unit_test_teardown(test_add_out_late, clean),
+			cmocka_unit_test_teardown(test_add_in_late, clean),
+			cmocka_unit_test_teardown(test_del_in_late, clean),
+			cmocka_unit_test_teardown(test_add_fails, clean),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}

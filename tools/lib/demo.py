@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Two sites, two gateways, one machine: real TCP through per-CPU ESP tunnels.
+
+Started by tools/demo, which sees to packages and the build. The last line of
+its output is one JSON object; the exit status is 0 if TCP passed both ways and
+every worker of both gateways encrypted and decrypted on SAs of its own.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+
+import netns
+from gateway import Gateway, free_hugepages_mb
+from netns import Failed, Namespace, end, run, wait_for
+
+WORKERS = 2
+MEMORY_MB = 512
+ENOUGH_PACKETS = 1000
+PREFIX = "pcpu-demo-"
+DIRECTORY = "/var/tmp"  # state files: not on tmpfs
+IPERF_PORT = 5201
+START_S = 20.0
+
+PLAN4 = {
+    "a": {"lan": "10.1.0.1", "site": "10.1.0.2", "net": "10.1.0.0/24", "wan": "192.0.2.1"},
+    "b": {"lan": "10.2.0.1", "site": "10.2.0.2", "net": "10.2.0.0/24", "wan": "192.0.2.2"},
+    "len": 24,
+}
+PLAN6 = {
+    "a": {"lan": "fd01::1", "site": "fd01::2", "net": "fd01::/64", "wan": "2001:db8:ffff::1"},
+    "b": {"lan": "fd02::1", "site": "fd02::2", "net": "fd02::/64", "wan": "2001:db8:ffff::2"},
+    "len": 64,
+}
+
+PICTURE = """
+  {name_a:<{left}}     {name_b:>{right}}
+  {side_a} === {side_b}
+
+  {workers} workers in each gateway, each with SAs of its own: {what}
+{sas}
+  {flows} TCP connections each way, {seconds} s; gateways' memory: {memory}
+"""
+
+
+def parse_args():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tools/demo", description=__doc__.splitlines()[0])
+    parser.add_argument("--gw", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=int, default=10, help="of traffic; default %(default)s")
+    parser.add_argument("--flows", type=int, default=8,
+                        help="TCP connections each way; default %(default)s")
+    parser.add_argument("--algo", default="aes128gcm16", help="default %(default)s")
+    parser.add_argument("--plain-esp", action="store_true", help="ESP without UDP")
+    parser.add_argument("--ipv6", action="store_true", help="inside and outside")
+    parser.add_argument("-i", "--interactive", action="store_true",
+                        help="leave the gateways' consoles open after the traffic")
+    args = parser.parse_args()
+    if not 1 <= args.seconds <= 3600 or not 1 <= args.flows <= 128:
+        parser.error("--seconds is 1 to 3600, --flows is 1 to 128")
+    return args
+
+
+def only_one():
+    """Keep a second demo out: its names would be ours. Ends with the process."""
+    lock = socket.socket(socket.AF_UNIX)
+    try:
+        lock.bind("\0dpdk-pcpu-gw-demo")
+    except OSError as err:
+        raise Failed("another demo runs on this machine; wait for it, or end it") from err
+    return lock
+
+
+def remove_stale(name):
+    """What a demo left behind that was killed; nothing can be alive in it."""
+    if os.path.exists(f"/run/netns/{name}"):
+        if run("ip", "netns", "pids", name).stdout.strip():
+            raise Failed(f"namespace {name} is in use by others: ip netns pids {name}")
+        run("ip", "netns", "del", name)
+
+
+def remove_stale_files():
+    """The same of files: with only_one() held, they are nobody's."""
+    for entry in os.scandir(DIRECTORY):
+        if entry.name.startswith(PREFIX) and entry.is_dir(follow_symlinks=False) \
+                and entry.stat(follow_symlinks=False).st_uid == os.getuid():
+            shutil.rmtree(entry.path, ignore_errors=True)
+
+
+class Side:
+    """A site and its gateway."""
+
+    def __init__(self, demo, name, number):
+        self.demo = demo
+        self.name = name
+        self.number = number
+        self.plan = demo.plan[name]
+        self.site = demo.namespace(f"site-{name}")
+        self.ns = demo.namespace(f"gw-{name}")
+        self.gateway = Gateway(demo.args.gw, self.ns, demo.directory, f"gw-{name}")
+        self.gateway.file_prefix = f"pcpu-demo-gw-{name}"
+
+    def start(self):
+        """Write its configuration and start the gateway."""
+        length = self.demo.plan["len"]
+        self.gateway.write_config(f"""# One of the two gateways of tools/demo.
+console = "{self.gateway.socket_path}";
+state_file = "{self.demo.directory}/gw-{self.name}.state";
+mss_clamp = true;
+ports = (
+	{{ name = "lan"; device = "net_tap0,iface=site-{self.name}";
+	  addresses = [ "{self.plan['lan']}/{length}" ]; }},
+	{{ name = "wan"; device = "net_tap1,iface=inet-{self.name}";
+	  addresses = [ "{self.plan['wan']}/{length}" ]; }}
+);
+@include "{self.demo.directory}/demo-{self.name}.conf"
+""")
+        self.gateway.start(WORKERS, MEMORY_MB, self.demo.hugepages)
+
+    def plug_in(self):
+        """Take the kernel's ends of the gateway's ports to the site and to the internet.
+
+        They have the MAC addresses of the ports: another one each, or a bridge
+        and a host would take the gateway's frames for their own.
+        """
+        site, internet = f"site-{self.name}", f"inet-{self.name}"
+        for dev, to, kind in ((site, self.site, 1), (internet, self.demo.internet, 2)):
+            self.ns.ip("link", "set", dev, "netns", to.name)
+            to.ip("link", "set", dev, "address", f"02:00:00:00:0{self.number}:0{kind}")
+        self.demo.internet.ip("link", "set", internet, "master", "br0", "up")
+        self.site.ip("link", "set", site, "up")
+        self.site.ip("addr", "add", f"{self.plan['site']}/{self.demo.plan['len']}", "dev", site,
+                     *(["nodad"] if ":" in self.plan["site"] else []))
+        self.site.ip("route", "add", "default", "via", self.plan["lan"])
+
+    def name_and_sas(self, sa):
+        """An outbound SA in words."""
+        who = f"worker {sa['pcpu']}" if sa["pcpu"] is not None else "fallback"
+        how = f", UDP {sa['encap_sport']} -> {sa['encap_dport']}" if sa["encap_dport"] else ""
+        return f"gw-{self.name} {who}: SPI 0x{sa['spi']:08x}{how}"
+
+    def sums(self):
+        """Per worker: packets on SAs of its own, and what it handed off."""
+        workers = [{"id": w["id"], "sa_out_packets": 0, "sa_in_packets": 0,
+                    "handed_off": w["handed_off"]} for w in self.gateway.show("workers")]
+        for sa in self.gateway.show("sa"):
+            if sa["pcpu"] is not None and sa["pcpu"] == sa["worker"]:
+                workers[sa["worker"]][f"sa_{sa['dir']}_packets"] += sa["packets"]
+        return workers
+
+    def result(self):
+        """Its part of the last line, but for what is known at the end only."""
+        drops = {d["name"]: d["count"] for d in self.gateway.show("drops")}
+        return {"name": f"gw-{self.name}", "workers": self.sums(), "drops": drops}
+
+
+class Traffic:
+    """iperf3 from one site to the other."""
+
+    def __init__(self, demo, source, sink):
+        self.source = source
+        self.sink = sink
+        self.path = os.path.join(demo.directory, f"iperf-{source.name}{sink.name}.json")
+        self.server = sink.site.start("iperf3", "-s", "-B", sink.plan["site"],
+                                      stdout=netns.subprocess.DEVNULL,
+                                      stderr=netns.subprocess.DEVNULL)
+        wait_for("iperf3 server", self._listens, START_S)
+        # pylint: disable=consider-using-with
+        self.output = open(self.path, "w", encoding="utf-8")
+        self.client = source.site.start(
+            "iperf3", "-J", "-c", sink.plan["site"], "-P", demo.args.flows,
+            "-t", demo.args.seconds, stdout=self.output, stderr=self.output)
+
+    def _listens(self):
+        if self.server.poll() is not None:
+            raise Failed(f"iperf3 server ended with {self.server.returncode}")
+        return f":{IPERF_PORT}" in self.sink.site.run("ss", "-Hltn").stdout
+
+    def running(self):
+        """Has the client still something to send?"""
+        return self.client.poll() is None
+
+    def received(self):
+        """Bytes that TCP delivered; a sentence in place of the number if it failed."""
+        end(self.client)
+        end(self.server)
+        self.output.close()
+        with open(self.path, encoding="utf-8") as f:
+            text = f.read()
+        try:
+            report = json.loads(text)
+            if "error" in report:
+                raise Failed(f"iperf3 {self.source.name} -> {self.sink.name}: {report['error']}")
+            return report["end"]["sum_received"]["bytes"]
+        except (ValueError, KeyError) as err:
+            raise Failed(f"iperf3 {self.source.name} -> {self.sink.name}: no result: "
+                         f"{text.strip()[-300:]}") from err
+
+
+class Demo:
+    """All of it."""
+
+    def __init__(self, args):
+        self.args = args
+        self.lock = only_one()
+        self.plan = PLAN6 if args.ipv6 else PLAN4
+        self.hugepages = free_hugepages_mb() >= 2 * MEMORY_MB
+        remove_stale_files()
+        # 0700: there are keys in it
+        self.directory = tempfile.mkdtemp(prefix=PREFIX, dir=DIRECTORY)
+        self.internet = None
+        self.sides = []
+        self.drawn = 0
+
+    def namespace(self, name):
+        """One of ours, by a name that is nobody else's."""
+        name = f"pcpu-{name}"
+        remove_stale(name)
+        return Namespace(name)
+
+    def build(self):
+        """Make the world; gateways run and can reach each other after it."""
+        self.internet = self.namespace("internet")
+        self.internet.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
+        self.internet.ip("link", "set", "br0", "up")
+        self.make_tunnel()
+        self.sides = [Side(self, "a", 1), Side(self, "b", 2)]
+        for side in self.sides:
+            side.start()
+        for side in self.sides:
+            side.plug_in()
+        for here, there in (self.sides, self.sides[::-1]):
+            wait_for(f"ping from site-{here.name} to site-{there.name}",
+                     lambda h=here, t=there: h.site.run(
+                         "ping", "-n", "-c", 1, "-W", 1, t.plan["site"], check=False
+                     ).returncode == 0, START_S)
+
+    def make_tunnel(self):
+        """Fresh keys for both ends, by the gateway's own tool."""
+        a, b = self.plan["a"], self.plan["b"]
+        run(self.args.gw, "--make-tunnel", "--name", "demo", "--local", a["wan"],
+            "--remote", b["wan"], "--local-net", a["net"], "--remote-net", b["net"],
+            "--pairs", WORKERS, "--algo", self.args.algo, "--out-dir", self.directory,
+            *(["--plain"] if self.args.plain_esp else []))
+
+    def picture(self):
+        """What there is, before the traffic."""
+        a, b = self.plan["a"], self.plan["b"]
+        side_a = f"{a['site']} --- {a['lan']} [gw-a] {a['wan']}"
+        side_b = f"{b['wan']} [gw-b] {b['lan']} --- {b['site']}"
+        sas = [f"    {side.name_and_sas(sa)}" for side in self.sides
+               for sa in side.gateway.show("sa") if sa["dir"] == "out"]
+        print(PICTURE.format(
+            side_a=side_a, side_b=side_b, left=len(side_a), right=len(side_b),
+            name_a="site-a", name_b="site-b", workers=WORKERS, sas="\n".join(sas),
+            what=f"{self.args.algo}, ESN, "
+                 + ("plain ESP" if self.args.plain_esp else "in UDP, a port for each SA"),
+            flows=self.args.flows, seconds=self.args.seconds,
+            memory="hugepages" if self.hugepages else "no hugepages"), flush=True)
+
+    def pass_traffic(self):
+        """TCP both ways, with the table meanwhile. Returns bytes by direction."""
+        a, b = self.sides
+        traffic = [Traffic(self, a, b), Traffic(self, b, a)]
+        began = time.monotonic()
+        pause = 0.5 if sys.stdout.isatty() else 3.0
+        give_up = began + self.args.seconds + 30
+        while any(t.running() for t in traffic) and time.monotonic() < give_up:
+            self.table(time.monotonic() - began)
+            until = time.monotonic() + pause
+            while any(t.running() for t in traffic) and time.monotonic() < until:
+                time.sleep(0.1)
+        self.table(time.monotonic() - began)
+        return [t.received() for t in traffic]
+
+    def table(self, elapsed):
+        """Workers and SAs as they are now; in place on a terminal."""
+        lines = [f"  {elapsed:5.1f} s   worker      Gbit/s in + out   own SA out    own SA in"
+                 "   handed off   busy"]
+        for side in self.sides:
+            sums = side.sums()
+            for w in side.gateway.show("workers"):
+                own = sums[w["id"]]
+                busy = w["busy_percent"] or 0
+                lines.append(
+                    f"  gw-{side.name}     {w['id']:>6}  {w['rx_bps'] / 1e9:>10.2f}"
+                    f" + {w['tx_bps'] / 1e9:<8.2f}{own['sa_out_packets']:>10}"
+                    f"   {own['sa_in_packets']:>10}   {w['handed_off']:>10}  {busy:>4.0f}%")
+        if sys.stdout.isatty() and self.drawn:
+            print(f"\x1b[{self.drawn}A\x1b[J", end="")
+        print("\n".join(lines), flush=True)
+        self.drawn = len(lines)
+
+    def interact(self):
+        """Leave it running for somebody to look at."""
+        print("\nThe gateways go on running. Their consoles, in another terminal:")
+        for side in self.sides:
+            print(f"  {self.args.gw} --attach --socket {side.gateway.socket_path}")
+        print("A command in a site:  ip netns exec pcpu-site-a ping "
+              f"{self.plan['b']['site']}\nEnter or Ctrl-C ends the demo.", flush=True)
+        try:
+            sys.stdin.readline()
+        except KeyboardInterrupt:
+            pass
+
+    def stop(self, results):
+        """End both gateways in order; their last words go into the results."""
+        for side, result in zip(self.sides, results):
+            status = side.gateway.stop()
+            if status != 0:
+                raise Failed(f"gw-{side.name} ended with {status}:\n{side.gateway.log()}")
+            result["mbufs_leaked"] = side.gateway.leaked()
+
+    def run(self):
+        """From nothing to the result."""
+        self.build()
+        self.picture()
+        sent = self.pass_traffic()
+        results = [side.result() for side in self.sides]
+        if self.args.interactive:
+            self.interact()
+            results = [side.result() for side in self.sides]
+        self.stop(results)
+        return sent, results
+
+    def close(self):
+        """Leave nothing behind."""
+        for side in self.sides:
+            side.gateway.clean()
+        netns.close_all()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def problems(sent, results):
+    """Why this is not a success, as sentences."""
+    if not all(sent):
+        yield "TCP did not pass both ways"
+    for gw in results:
+        if gw["mbufs_leaked"] != 0:
+            yield f"{gw['name']} leaked {gw['mbufs_leaked']} mbufs"
+        for w in gw["workers"]:
+            for what in ("sa_out_packets", "sa_in_packets"):
+                if w[what] <= ENOUGH_PACKETS:
+                    yield (f"worker {w['id']} of {gw['name']}: {what} is {w[what]}, not above "
+                           f"{ENOUGH_PACKETS}: more --flows or --seconds")
+
+
+def report(sent, results, seconds, why):
+    """The result in words."""
+    for direction, count in zip(("site-a -> site-b", "site-b -> site-a"), sent):
+        print(f"  {direction}: {count / 1e6:.0f} MB of TCP, "
+              f"{count * 8 / seconds / 1e9:.2f} Gbit/s")
+    for gw in results:
+        dropped = ", ".join(f"{k} {v}" for k, v in gw["drops"].items()) or "none"
+        print(f"  {gw['name']}: drops: {dropped}; mbufs leaked: {gw['mbufs_leaked']}")
+    for sentence in why:
+        print(f"  FAILED: {sentence}")
+
+
+def last_line(word, **more):
+    """The JSON object for programs."""
+    print(json.dumps({"demo": word, **more}, separators=(",", ":")), flush=True)
+
+
+def main():
+    """Exit status: 0 for a success."""
+    args = parse_args()
+    netns.exit_on_signals()
+    demo = None
+    try:
+        demo = Demo(args)
+        sent, results = demo.run()
+    except Failed as err:
+        print(f"tools/demo: {err}", file=sys.stderr, flush=True)
+        if demo is not None:
+            demo.close()
+        last_line("failed", reason=str(err).splitlines()[0])
+        return 1
+    except SystemExit as err:
+        if demo is not None:
+            demo.close()
+        print()
+        last_line("interrupted")
+        return err.code
+    finally:
+        if demo is not None:
+            demo.close()
+    why = list(problems(sent, results))
+    print()
+    report(sent, results, args.seconds, why)
+    last_line("failed" if why else "ok", tcp_bytes=sum(sent), gateways=results)
+    return 1 if why else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
