@@ -211,24 +211,19 @@ make_tunnel(const struct gw_options *opt)
 	return rc < 0 ? fail(&err) : EXIT_SUCCESS;
 }
 
-int
-main(int argc, char **argv)
+/** What the options ask for; the exit status. */
+static int
+act(int argc, char **argv, const struct gw_options *opt)
 {
-	struct gw_options opt;
-	struct gw_error err;
-
-	protect_memory();
-	if (gw_options_parse(argc, argv, &opt, &err) < 0)
-		return fail(&err);
-	switch (opt.mode) {
+	switch (opt->mode) {
 	case GW_MODE_RUN:
-		return run(argc, argv, &opt);
+		return run(argc, argv, opt);
 	case GW_MODE_CHECK:
-		return check(&opt);
+		return check(opt);
 	case GW_MODE_ATTACH:
-		return gw_attach(opt.socket, opt.commands);
+		return gw_attach(opt->socket, opt->commands);
 	case GW_MODE_MAKE_TUNNEL:
-		return make_tunnel(&opt);
+		return make_tunnel(opt);
 	case GW_MODE_CONFIG_DOC:
 		gw_config_doc(stdout);
 		return EXIT_SUCCESS;
@@ -246,4 +241,19 @@ main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	return EXIT_FAILURE;
+}
+
+int
+main(int argc, char **argv)
+{
+	struct gw_options opt;
+	struct gw_error err;
+	int status;
+
+	protect_memory();
+	if (gw_options_parse(argc, argv, &opt, &err) < 0)
+		return fail(&err);
+	status = act(argc, argv, &opt);
+	gw_options_free(&opt);
+	return status;
 }

@@ -261,7 +261,8 @@ const struct cfg_section_info cfg_sections[CFG_N_SECTIONS] = {
 		.done = cfg_done_selector},
 	[CFG_PAIR] = {"tunnels[].sas[]", "SAs of a tunnel",
 		"A pair of SAs; either may be left out; both in UDP, or neither. The options of "
-		"the tunnel are its defaults. Of two outbound SAs for one worker the last is used.", NULL,
+		"the tunnel are its defaults. Of two outbound SAs for one worker the last is "
+		"used.", NULL,
 		sizeof(struct raw_pair), WHERE(raw_pair, where.file, where.line),
 		.init = cfg_init_pair, .done = cfg_done_pair},
 	[CFG_OUT] = {"tunnels[].sas[].out", "Outbound SA",

@@ -25,7 +25,7 @@ struct gw_sa {
 	struct ipsec_pcpu_sa_params prm; /* its key is wiped once the SA is made */
 	struct ipsec_pcpu_sa *sa;
 	uint16_t tunnel; /* id */
-	uint16_t worker; /* its owner; GW_NONE: an outbound SA that none uses: surplus, superseded */
+	uint16_t worker; /* its owner; GW_NONE: outbound and unused: surplus, superseded */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN];
@@ -99,8 +99,8 @@ struct gw {
 	bool view_timer; /* a rebuild is due */
 	uint64_t neigh_warned; /* when it was said last that there are too many neighbours */
 	uint64_t held_now; /* packets that wait for a neighbour */
-	uint64_t inject_full; /* packets to workers that found the ring full; not in their counters */
-	uint64_t tap_lost; /* frames from the kernel for which there was no mbuf, or too long for one */
+	uint64_t inject_full; /* packets to workers, the ring was full; not in their counters */
+	uint64_t tap_lost; /* frames from the kernel for want of an mbuf, or too long for one */
 	uint64_t punt_written; /* frames given to the kernel */
 	uint64_t punt_failed; /* frames the kernel's TAP did not take */
 	uint64_t tick_ns; /* of the last tick */
@@ -156,12 +156,16 @@ struct gw_sa *gw_sa_find(struct gw *gw, uint32_t spi);
 /**
  * Add an SA to a tunnel while traffic runs. Inbound: on the worker of its pcpu,
  * known to all. Outbound: reserved in the state file first; newest wins on its
- * worker.
+ * worker. -ETIMEDOUT: a worker does not answer; the SA is there, and gets to
+ * that worker when it wakes up.
  */
 int gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *sa,
 		struct gw_error *err);
 
-/** Remove and wipe the SA with this SPI and direction of a tunnel. */
+/**
+ * Remove and wipe the SA with this SPI and direction of a tunnel. -ETIMEDOUT: a
+ * worker does not answer; the SA is removed, and wiped when all workers have left.
+ */
 int gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
 		struct gw_error *err);
 

@@ -218,8 +218,9 @@ load(struct gw_reserve *res, struct gw_error *err)
 	if (fd < 0 && errno == ENOENT) {
 		gw_error_set(err, NULL, 0,
 				"state file %s: it is gone; %s.lock says that there was one. "
-				"Without it sequence numbers are used again: restore it, or make "
-				"new keys at both ends, then delete %s.lock",
+				"Without it sequence numbers are used again: put it back (itself, "
+				"not an older copy), or make new keys at both ends, then delete "
+				"%s.lock",
 				res->path, res->path, res->path);
 		return -EBADMSG;
 	}

@@ -190,7 +190,7 @@ apply_plan(struct gw *gw, struct gw_tunnel *t)
 	return rc;
 }
 
-/** Of two answers: a worker that may still come to its message counts most, then the first error. */
+/** Of two answers: that of a worker that may still come to its message, else the first error. */
 static int
 worse(int a, int b)
 {
@@ -566,7 +566,7 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 	rc = dir == IPSEC_PCPU_IN ? remove_inbound(gw, sa) : remove_outbound(gw, t);
 	forget_config(gw, t, sa);
 	if (rc < 0) {
-		/* a worker may still hold it, and send: neither its memory nor its numbers are free */
+		/* a worker may still send on it: neither memory nor numbers are free */
 		gw->zombies[gw->n_zombies++] = sa;
 		gw_error_set(err, NULL, 0,
 				"SA 0x%08x is removed, but %s: its memory is kept until the gateway "

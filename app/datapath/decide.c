@@ -98,9 +98,12 @@ struct gw_decision
 gw_decide(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict verdict,
 		enum gw_origin origin, const uint8_t *ip, uint32_t len)
 {
+	/* of two names for it, the one that says more */
+	if (verdict.rule == GW_RULE_SPOOFED &&
+			verdict_of_answer(w, flow).action == GW_ACTION_TUNNEL)
+		return drop(GW_DROP_CLEAR);
 	if (verdict.rule == GW_RULE_SPOOFED)
-		return drop(verdict_of_answer(w, flow).action == GW_ACTION_TUNNEL ?
-						GW_DROP_CLEAR : GW_DROP_SPOOFED);
+		return drop(GW_DROP_SPOOFED);
 	if (verdict.action == GW_ACTION_TUNNEL)
 		return tunnel(verdict.tunnel);
 	if (is_drop_rule(verdict))

@@ -8,7 +8,7 @@
  * of one 16-bit level and 8-bit levels behind it, built whole by control and
  * never changed: control sends workers the pointer to a new one. (rte_lpm's and
  * rte_fib's DIR-24-8 tables take 32 to 64 MB each, and a change would copy one.)
- * Every known neighbour stands in it as a host route, so one lookup gives the
+ * Every known neighbour on the link stands in it as a host route, so one lookup gives the
  * Ethernet header.
  */
 

@@ -81,6 +81,8 @@ gw_prefetch_sa(const struct ipsec_pcpu_sa *sa)
 {
 	const uint8_t *p = (const uint8_t *)sa;
 
+	if (unlikely(p == NULL))
+		return; /* another worker encrypts for us */
 	rte_prefetch0(p);
 	rte_prefetch0(p + RTE_CACHE_LINE_SIZE);
 	rte_prefetch0(p + 2 * RTE_CACHE_LINE_SIZE);

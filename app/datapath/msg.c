@@ -143,7 +143,7 @@ gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **poste
 		return 0;
 	free(m);
 	*posted = NULL;
-	return -ETIMEDOUT; /* full of messages that were never answered */
+	return -ENOBUFS; /* full of messages that were never answered */
 }
 
 int

@@ -22,7 +22,7 @@ enum gw_msg_type {
 	GW_MSG_VIEW, /* use this view; result: view is the one used until now */
 	GW_MSG_SAD_ADD, /* an inbound SA: ours (sa set), or who owns it */
 	GW_MSG_SAD_DEL, /* forget an inbound SA; result: sa, if it was ours */
-	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us (owner) */
+	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us */
 	GW_MSG_SEQ_LIMIT, /* new end of the reserved sequence numbers of an SA of ours */
 	GW_MSG_RUN, /* poll the ports, or not */
 	GW_MSG_EXIT, /* leave the loop */

@@ -103,7 +103,7 @@ struct gw_tunnel_view {
 	uint32_t nh; /* towards the peer */
 	const struct gw_sel_in *sel; /* what may come in through it */
 	uint32_t n_sel;
-	bool transit; /* what comes out of it may have to go into a tunnel, or nowhere: ask the policy */
+	bool transit; /* what comes out may have to go into a tunnel, or nowhere: ask the policy */
 	struct gw_addr icmp4; /* ours inside its selectors, source of ICMP errors; family 0: none */
 	struct gw_addr icmp6;
 };

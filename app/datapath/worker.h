@@ -46,7 +46,7 @@ enum gw_pkt_kind {
 	GW_PKT_FRAGMENT, /* hand-off: outer fragment, to put together, from the IP header on */
 	GW_PKT_PUNT, /* to control: for the kernel, from the Ethernet header on */
 	GW_PKT_RESOLVE, /* to control: IP packet whose next hop's MAC is not known; then FORWARD */
-	GW_PKT_FRAME, /* from control: sent by the kernel through port, from the Ethernet header on */
+	GW_PKT_FRAME, /* from control: sent by the kernel on port, from the Ethernet header on */
 	GW_PKT_FORWARD, /* from control: IP packet that was held; route and send it */
 };
 

@@ -50,7 +50,7 @@ struct gw_cmd {
 	unsigned int n_words;
 	struct {
 		const char *text; /* as typed; a literal in full */
-		const char *name; /* of an argument, in the syntax (no 0 behind it); NULL: a literal */
+		const char *name; /* of an argument, in the syntax (no 0 behind); NULL: a literal */
 		unsigned int name_len;
 	} word[GW_CMD_MAX_WORDS];
 	char buf[GW_CMD_MAX_LINE + GW_CMD_MAX_WORDS]; /* where the texts are: words as typed, */

@@ -135,7 +135,7 @@ route_dumped(struct gw_nl *nl, const struct nl_item *new)
 	struct nl_item *item = nl_table_find(&nl->routes, &new->key);
 	bool shadows;
 
-	/* the first of several is the one the kernel uses; but one that is ours, before elsewhere */
+	/* the first of several is the one the kernel uses; but ours goes before elsewhere */
 	shadows = item != NULL && item->gen == nl->gen;
 	if (shadows) {
 		item->shadows = true;

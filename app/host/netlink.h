@@ -11,9 +11,9 @@
  * by a hop that wants another header (MPLS, seg6), is there too, as one to
  * elsewhere: what it is for must not follow a less specific route of ours. Not
  * mirrored are routes for multicast and fe80::/10, and those by TOS or by
- * source. Addresses are all of the watched interfaces, also link-local ones; the kernel reports an IPv6
- * address a moment after it was added, and one with duplicate detection (the
- * link-local one) a second or two later. Control thread.
+ * source. Addresses are all of the watched interfaces, also link-local ones; the
+ * kernel reports an IPv6 address a moment after it was added, and one with
+ * duplicate detection (the link-local one) a second or two later. Control thread.
  */
 
 #include <stdbool.h>

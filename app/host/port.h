@@ -40,7 +40,7 @@ struct gw_port {
 	bool promisc;
 	uint64_t rx_offloads; /* as configured */
 	uint64_t tx_offloads;
-	char note[160]; /* what the user should know: "2 queues for 4 workers: ..." ; "" if nothing */
+	char note[160]; /* what the user should know: "2 queues for 4 workers: ..."; or "" */
 };
 
 static inline bool

@@ -42,7 +42,7 @@ extern "C" {
 
 /** Bytes that encapsulation may put before a packet: IPv6, UDP, ESP, IV. */
 #define IPSEC_PCPU_MAX_HEAD (40 + 8 + 8 + 8)
-/** Bytes that encapsulation may put after a packet: padding, trailer, ICV, slack for whole words. */
+/** Bytes that encapsulation may put after a packet: padding, trailer, ICV; whole words. */
 #define IPSEC_PCPU_MAX_TAIL (16 + 2 + 16 + 14)
 
 /** The value of @ref ipsec_pcpu_sa_params.pcpu for the fallback SA: any CPU. */
@@ -84,12 +84,14 @@ struct ipsec_pcpu_algo {
 			"heavy reordering: make replay_window larger") \
 	_(INTEGRITY, "integrity", "XfrmInStateProtoError", "the ICV does not hold", \
 			"key, salt, algorithm or ESN differ between the two ends, or forged packets") \
-	_(PADDING, "padding", "XfrmInStateProtoError", "authentic, but padding is not 1, 2, 3, ...", \
+	_(PADDING, "padding", "XfrmInStateProtoError", \
+			"authentic, but padding is not 1, 2, 3, ...", \
 			"the peer's ESP implementation pads wrongly") \
 	_(NEXT_HEADER, "next_header", "XfrmInStateModeError", \
 			"authentic, but not an IPv4 or IPv6 packet inside", \
 			"the peer uses another mode (transport, BEET): set it to tunnel mode") \
-	_(INNER, "inner", "XfrmInHdrError", "authentic, but the inner IP header is not well-formed", \
+	_(INNER, "inner", "XfrmInHdrError", \
+			"authentic, but the inner IP header is not well-formed", \
 			"the peer sends broken packets into the tunnel") \
 	_(DUMMY, "dummy", "-", "dummy packet (next header 59, RFC 4303 2.6)", \
 			"nothing: the peer hides its traffic pattern") \

@@ -49,7 +49,7 @@ struct ipsec_pcpu_sa {
 	uint8_t outer[SA_MAX_OUTER] __rte_cache_aligned; /* template: what varies is left 0 */
 
 	/* line 2: written for each packet, by the owner */
-	uint64_t seq __rte_cache_aligned; /* outbound: the last one sent; inbound: seen at the start */
+	uint64_t seq __rte_cache_aligned; /* outbound: the last one sent; inbound: at the start */
 	uint64_t seq_end; /* outbound: the last one that may be sent */
 	uint64_t packets;
 	uint64_t bytes;

@@ -190,7 +190,7 @@ test_pool(void **state)
 	assert_non_null(strstr(err.text, "--no-huge -m "));
 }
 
-/** Each of 128 table entries can be reached by the source port alone, and by the destination port. */
+/** Each of 128 table entries can be reached by the source port, and by the destination port. */
 static void
 test_rss_key(void **state)
 {

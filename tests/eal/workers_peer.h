@@ -26,7 +26,7 @@ struct peer_sa {
 	enum ipsec_pcpu_dir dir; /* as the peer sees it */
 	uint64_t packets;
 	uint32_t last_seq; /* inbound: of the last packet */
-	int queue; /* inbound: the gateway's transmit queue that its packets came from; -1: none yet */
+	int queue; /* inbound: the gateway's transmit queue its packets came from; -1: none */
 };
 
 struct peer {

@@ -9,6 +9,7 @@ kernel's ends of the net_tap devices that it has for ports. All are in one
 namespace; klan and kwan have no addresses.
 """
 
+import atexit
 import contextlib
 import dataclasses
 import errno
@@ -240,6 +241,7 @@ class World:
         self.directory = tempfile.mkdtemp(prefix="pcpu-func-", dir="/var/tmp")  # 0700
         self.namespace = Namespace(f"pcpu-t{os.getpid()}-{World.count}")
         self.gateway = Gateway(BINARY, self.namespace, self.directory, f"gw{World.count}")
+        atexit.register(self.close)  # for the case that a signal ends the run
         self.neighbours = [("lan", HOST4, HOST_MAC), ("lan", HOST6, HOST_MAC),
                            ("wan", PEER4, PEER_MAC), ("wan", PEER6, PEER_MAC)] \
             if neighbours else []
@@ -292,6 +294,7 @@ class World:
 
     def close(self):
         """Remove all."""
+        atexit.unregister(self.close)
         try:
             for wire in (self.lan, self.wan):
                 if wire is not None:

@@ -90,13 +90,17 @@ def main():
     os.environ["PCPU_GW"] = os.path.abspath(args.gw)
     if os.geteuid() != 0:
         sys.exit("tests/func/run.py: run it as root: it makes network namespaces")
-    netns.exit_on_signals()
+    netns.exit_on_signals(KeyboardInterrupt)  # unittest takes SystemExit for a failed test
     suite = chosen(unittest.defaultTestLoader.discover(HERE, "test_*.py"), args.names)
     if args.list:
         print("\n".join(t.id() for t in each(suite)))
         return 0
     result = Tap()
-    suite.run(result)
+    try:
+        suite.run(result)
+    except KeyboardInterrupt:
+        print("Bail out! ended by a signal", flush=True)
+        return 130
     print(f"1..{result.number}")
     return 0 if result.wasSuccessful() and result.number else 1
 

@@ -51,7 +51,7 @@ static const char base[] =
 		"        out = { spi = 0x1001; key = \"" KEY_OUT "\";\n"
 		"                sport = 50000; dport = 4500; };\n"
 		"        in = { spi = 0xf0001002; key = \"c00102030405060708090a0b0c0d0e0f\"\n"
-		"               /* the salt */ \"10111213\"; sport = 0; dport = 4500; }; },\n" /* 15 */
+		"           /* the salt */ \"10111213\"; sport = 0; dport = 4500; }; },\n" /* 15 */
 		"      { in = { spi = 0x1003; key = \"" KEY_IN2 "\"; }; esn = false; } );\n"
 		"    name = \"paris\"; local = \"192.0.2.1\"; remote = \"198.51.100.1\";\n"
 		"    replay_window = 512; dscp = 46; df = \"set\"; hard_bytes = 99999999999;\n"

@@ -149,12 +149,12 @@ def close_all():
             namespace.close()
 
 
-def exit_on_signals():
+def exit_on_signals(how=SystemExit):
     """Let SIGINT, SIGTERM and SIGHUP end us as exceptions do, so that all is cleaned up."""
     def leave(number, _frame):
         for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(again, signal.SIG_IGN)
-        raise SystemExit(128 + number)
+        raise how(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
