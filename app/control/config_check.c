@@ -605,10 +605,12 @@ check_selectors(const struct gw_config *cfg, const bool *used, struct gw_error *
 	items = calloc(room, sizeof(items[0]));
 	if (items == NULL)
 		return cfg_no_memory(err);
-	for (const struct gw_config_tunnel *t = cfg->tunnels; t < cfg->tunnels + cfg->n_tunnels;
-			t++)
+	for (unsigned int k = 0; k < cfg->n_tunnels; k++) {
+		const struct gw_config_tunnel *t = &cfg->tunnels[k];
+
 		for (unsigned int i = 0; i < t->n_selectors; i++, n++)
 			items[n] = (struct item){&t->selectors[i], t, NULL, n};
+	}
 	find_twice(items, n, cmp_selector);
 	for (unsigned int i = 1; i < n && rc == 0; i++)
 		if (items[i - 1].tunnel != items[i].tunnel &&

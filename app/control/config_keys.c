@@ -51,6 +51,7 @@ static const struct cfg_word protos[] = {
 	{"udp", 17},
 	{"gre", 47},
 	{"icmpv6", 58},
+	{"icmp6", 58},
 	{"ospf", 89},
 	{"sctp", 132},
 	{NULL},

@@ -62,6 +62,8 @@ struct gw_worker_ctl {
 	struct gw_counters last; /* at the last tick */
 	struct gw_counters base; /* at the last "clear stats" */
 	double rx_pps, rx_bps, tx_pps, tx_bps;
+	uint64_t cpu_ns; /* CPU time of its thread, at the last tick */
+	double cpu_percent; /* of one CPU, in the last tick; a worker that never sleeps has 100 */
 };
 
 /** Packets that wait for a neighbour, by (interface, address). */

@@ -92,6 +92,20 @@ gw_stats_clear(struct gw *gw)
 			ipsec_pcpu_sa_stats(gw->tunnel[t].sas[i]->sa, &gw->tunnel[t].sas[i]->base);
 }
 
+/** The share of a CPU that the worker's thread took: what it does not sleep. */
+static void
+worker_cpu(struct gw_worker_ctl *c, double seconds)
+{
+	struct timespec ts;
+	uint64_t ns;
+
+	if (!c->running || clock_gettime(c->w->cpu_clock, &ts) < 0)
+		return;
+	ns = ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
+	c->cpu_percent = (ns - c->cpu_ns) / 1e7 / seconds;
+	c->cpu_ns = ns;
+}
+
 static void
 worker_rates(struct gw_worker_ctl *c, double seconds)
 {
@@ -125,8 +139,10 @@ gw_stats_tick(struct gw *gw)
 	gw->tick_ns = now;
 	if (seconds <= 0)
 		return;
-	for (unsigned int i = 0; i < gw->n_workers; i++)
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		worker_rates(&gw->worker[i], seconds);
+		worker_cpu(&gw->worker[i], seconds);
+	}
 	for (unsigned int t = 0; t < gw->n_tunnels; t++)
 		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
 			sa_rates(gw->tunnel[t].sas[i], seconds);

@@ -2,6 +2,7 @@
 
 #include "idle.h"
 
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -18,6 +19,8 @@ gw_idle_init(struct gw_worker *w)
 {
 	/* the kernel adds 50 us to every sleep unless told otherwise */
 	prctl(PR_SET_TIMERSLACK, 1000UL, 0, 0, 0);
+	if (pthread_getcpuclockid(pthread_self(), &w->cpu_clock) != 0)
+		w->cpu_clock = CLOCK_PROCESS_CPUTIME_ID;
 }
 
 void

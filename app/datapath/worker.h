@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
@@ -95,6 +96,7 @@ struct gw_worker {
 	int numa_node;
 	unsigned int idle_sleep_us;
 	struct rte_mempool *pool; /* for packets made here */
+	clockid_t cpu_clock; /* of the thread, for control to read; set when it starts */
 
 	struct rte_ring *inbox; /* struct gw_msg, from control */
 	struct rte_ring *outbox; /* the same, answered */

@@ -19,6 +19,7 @@ static const struct {
 		{IPPROTO_DCCP, "dccp"},
 		{IPPROTO_GRE, "gre"},
 		{IPPROTO_ESP, "esp"},
+		{IPPROTO_ICMPV6, "icmpv6"},
 		{IPPROTO_ICMPV6, "icmp6"},
 		{IPPROTO_SCTP, "sctp"},
 };
@@ -128,7 +129,7 @@ static const struct gw_argument arguments[] = {
 		{"PCPU", "the number of the worker that is to own it, from 0", is_pcpu, 0},
 		{"SRC", "an IPv4 or IPv6 address", is_addr, 0},
 		{"DST", "an IPv4 or IPv6 address", is_addr, 0},
-		{"PROTO", "tcp, udp, icmp, icmp6, sctp, dccp, gre, esp or 0 to 255", is_proto, 0},
+		{"PROTO", "tcp, udp, icmp, icmpv6, sctp, dccp, gre, esp or 0 to 255", is_proto, 0},
 		{"SPORT", "a port number, 0 to 65535", is_port_number, 0},
 		{"DPORT", "a port number, 0 to 65535", is_port_number, 0},
 		{"KEYFILE", "path of a file, from / on: the gateway reads it", is_path, 0},

@@ -197,10 +197,7 @@ worker_row(struct gw_table *t, const struct gw *gw, unsigned int id, unsigned in
 	gw_cell_num(t, c.encap);
 	gw_cell_num(t, c.handed_off);
 	gw_cell_num(t, c.handed_in);
-	if (c.loops != 0)
-		gw_cell_real(t, 100.0 * (double)(c.loops - c.idle_loops) / (double)c.loops);
-	else
-		gw_cell_none(t);
+	gw_cell_real(t, ctl->cpu_percent);
 	gw_cell_num(t, c.sleeps);
 }
 
@@ -223,7 +220,7 @@ gw_cmd_show_workers(struct gw_cmd *cmd)
 			{"sa_out_packets", "encrypted", GW_KIND_COUNT},
 			{"handed_off", "handed off", GW_KIND_COUNT},
 			{"handed_in", "handed in", GW_KIND_COUNT},
-			{"busy_percent", "busy %", GW_KIND_PERCENT},
+			{"cpu_percent", "CPU %", GW_KIND_PERCENT},
 			{"sleeps", "sleeps", GW_KIND_COUNT},
 	};
 	unsigned int in[GW_MAX_WORKERS], out[GW_MAX_WORKERS];

@@ -178,6 +178,7 @@ fake_gw_new(void)
 		f.worker[i].lcore = i + 1;
 		gw->worker[i].w = &f.worker[i];
 		gw->worker[i].rx_pps = 2.5e6;
+		gw->worker[i].cpu_percent = 75;
 	}
 	return gw;
 }

@@ -111,7 +111,7 @@ test_contents(void **state)
 	shows("show workers json",
 			"\"id\":1,\"lcore\":2,\"numa_node\":0,\"running\":false,"
 			"\"queues\":\"lan:1\",\"rx_pps\":2500000.000");
-	shows("show workers json", "\"busy_percent\":75.000");
+	shows("show workers json", "\"cpu_percent\":75.000");
 	shows("show workers", "lan:0 wan:0");
 	shows("show tunnel paris", "next hop               resolved");
 	shows("show tunnel paris", "1 (by 0)");

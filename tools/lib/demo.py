@@ -281,16 +281,16 @@ class Demo:
     def table(self, elapsed):
         """Workers and SAs as they are now; in place on a terminal."""
         lines = [f"  {elapsed:5.1f} s   worker      Gbit/s in + out   own SA out    own SA in"
-                 "   handed off   busy"]
+                 "   handed off    CPU"]
         for side in self.sides:
             sums = side.sums()
             for w in side.gateway.show("workers"):
                 own = sums[w["id"]]
-                busy = w["busy_percent"] or 0
+                cpu = w["cpu_percent"] or 0
                 lines.append(
                     f"  gw-{side.name}     {w['id']:>6}  {w['rx_bps'] / 1e9:>10.2f}"
                     f" + {w['tx_bps'] / 1e9:<8.2f}{own['sa_out_packets']:>10}"
-                    f"   {own['sa_in_packets']:>10}   {w['handed_off']:>10}  {busy:>4.0f}%")
+                    f"   {own['sa_in_packets']:>10}   {w['handed_off']:>10}  {cpu:>4.0f}%")
         if sys.stdout.isatty() and self.drawn:
             print(f"\x1b[{self.drawn}A\x1b[J", end="")
         print("\n".join(lines), flush=True)
