@@ -40,7 +40,7 @@ chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_
 		tag[i] = dir == IMB_DIR_ENCRYPT ? job->text + job->len : job->tag;
 	}
 	imb_quic_chacha20_poly1305(ctx->mgr, sa->key.chacha, dir, text, (const void *const *)text,
-			len, nonce, aad, sa->aad_len, tag, CHACHA_ICV_LEN, n);
+			len, nonce, aad, sa->aad_len, tag, n);
 	return 0;
 }
 

@@ -170,8 +170,9 @@ template_ip6(struct rte_ipv6_hdr *ip, const struct ipsec_pcpu_sa_params *prm, ui
 	ip->vtc_flow = rte_cpu_to_be_32(UINT32_C(6) << 28 | prm->flow_label);
 	ip->proto = proto;
 	ip->hop_limits = prm->ttl;
-	memcpy(ip->src_addr, prm->saddr.ip6, sizeof(ip->src_addr));
-	memcpy(ip->dst_addr, prm->daddr.ip6, sizeof(ip->dst_addr));
+	/* an array up to DPDK 24.07, a structure since */
+	memcpy(&ip->src_addr, prm->saddr.ip6, sizeof(ip->src_addr));
+	memcpy(&ip->dst_addr, prm->daddr.ip6, sizeof(ip->dst_addr));
 }
 
 static void
