@@ -60,7 +60,8 @@ extern const struct site_conf site_conf_full;
  * First thing in main(): a network namespace of this process alone, then EAL.
  *
  * @return
- *   0, or what main() is to return: 77 where this machine cannot do it.
+ *   0, or what main() is to return. Ends the program where this machine
+ *   cannot do it, with a reason.
  */
 int site_prepare(int argc, char **argv);
 
