@@ -89,7 +89,8 @@ static int
 start_eal(int argc, char **argv)
 {
 	static char in_memory[] = "--in-memory";
-	bool said = asked_for(argc, argv, "--in-memory") || asked_for(argc, argv, "--no-huge");
+	bool said = asked_for(argc, argv, "--in-memory") || asked_for(argc, argv, "--no-huge") ||
+			asked_for(argc, argv, "--legacy-mem"); /* excludes it */
 	char **args = calloc(argc + 2, sizeof(*args));
 	int n = 0;
 	int rc;

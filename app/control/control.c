@@ -237,6 +237,16 @@ overlap(const struct gw_prefix *a, const struct gw_prefix *b)
 	return gw_prefix_has(a, &b->addr) || gw_prefix_has(b, &a->addr);
 }
 
+/** Out of the tunnel, so from remote to local; a drop policy covers both directions. */
+static bool
+concerns(const struct gw_policy_rule *rule, const struct gw_selector *sel)
+{
+	if (overlap(&rule->sel.local, &sel->remote) && overlap(&rule->sel.remote, &sel->local))
+		return true;
+	return rule->action == GW_ACTION_DROP && overlap(&rule->sel.local, &sel->local) &&
+			overlap(&rule->sel.remote, &sel->remote);
+}
+
 /**
  * Can a packet out of this tunnel be one that a policy drops, or wants in a
  * tunnel, maybe another (a hub)? Only then the policy is asked again.
@@ -248,8 +258,7 @@ may_be_transit(const struct gw *gw, const struct gw_config_tunnel *cfg)
 		if (gw->rules[r].action == GW_ACTION_BYPASS)
 			continue;
 		for (unsigned int s = 0; s < cfg->n_selectors; s++)
-			if (overlap(&gw->rules[r].sel.local, &cfg->selectors[s].remote) &&
-					overlap(&gw->rules[r].sel.remote, &cfg->selectors[s].local))
+			if (concerns(&gw->rules[r], &cfg->selectors[s]))
 				return true;
 	}
 	return false;
@@ -263,8 +272,11 @@ mark_transit(struct gw *gw)
 {
 	bool too_many = (uint64_t)gw->n_rules * gw->n_tunnels > MAX_TRANSIT_CHECKS;
 
-	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+	gw->both_ways = gw->cfg.n_policies > 0;
+	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
 		gw->tunnel[t].transit = too_many || may_be_transit(gw, gw->tunnel[t].cfg);
+		gw->both_ways |= gw->tunnel[t].transit;
+	}
 }
 
 /** The order in which policies are looked at: those of the file, then the tunnels' selectors. */

@@ -84,6 +84,7 @@ struct gw {
 	unsigned int n_zombies;
 	struct gw_policy_rule *rules; /* of the view's policy, in order */
 	unsigned int n_rules;
+	bool both_ways; /* see struct gw_view */
 	struct gw_view *view; /* the one that workers have */
 	struct gw_nl *nl;
 	struct gw_reserve *reserve; /* NULL: none */

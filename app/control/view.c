@@ -260,6 +260,7 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	memset(b.v, 0, size);
 	b.v->mss_clamp = gw->cfg.mss_clamp;
 	b.v->source_check = gw->cfg.source_check;
+	b.v->both_ways = gw->both_ways;
 	b.v->policy = policy_of(gw, err);
 	if (b.v->policy == NULL || build_routes(&b) < 0 || build_local(&b) < 0 ||
 			build_tunnels(&b) < 0) {

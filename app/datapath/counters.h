@@ -57,8 +57,8 @@
 			"the peer sends in clear what it should encrypt, or spoofed packets") \
 	_(SPOOFED, spoofed, "the source is not routed to the port that it came from", \
 			"spoofed, or routing is asymmetric: source_check = false") \
-	_(KERNEL_FRAME, kernel_frame, "sent by the kernel, but neither IP nor ARP", \
-			"VLAN, PPPoE and MPLS on a port's TAP are not supported") \
+	_(ETHERTYPE, ethertype, "neither IP nor ARP, to or from the kernel", \
+			"VLAN, PPPoE and MPLS are not supported: an IP packet could hide in them") \
 	_(NO_SA, no_sa, "ESP with an SPI that no SA has", \
 			"the peer still uses an old SA, or the SPIs of the two ends differ") \
 	_(SPI_RESERVED, spi_reserved, "ESP with an SPI from 1 to 255", "not ESP at all; harmless") \

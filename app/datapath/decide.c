@@ -32,29 +32,37 @@ tunnel(uint16_t id)
 	return (struct gw_decision){.fate = GW_FATE_TUNNEL, .tunnel = id};
 }
 
+static const struct gw_decision clear = {.fate = GW_FATE_CLEAR};
+
 static bool
 is_drop_rule(struct gw_verdict v)
 {
 	return v.action == GW_ACTION_DROP && v.rule != 0;
 }
 
-/**
- * In clear from outside of us. What the answer's verdict says counts as well:
- * what belongs into a tunnel must not arrive in clear, and a bypass or drop
- * policy covers both directions.
- */
-static struct gw_decision
-from_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v)
+/** Does the policy's word on the answer come before that on the packet? */
+static bool
+stands_earlier(struct gw_verdict back, struct gw_verdict v)
 {
-	struct gw_verdict back = verdict_of_answer(w, flow);
+	return back.rule != 0 && (v.rule == 0 || back.rule < v.rule);
+}
 
-	if (back.action == GW_ACTION_TUNNEL)
-		return drop(GW_DROP_CLEAR);
-	if (v.rule == 0 && is_drop_rule(back))
-		return drop(GW_DROP_POLICY);
-	if (v.action == GW_ACTION_BYPASS || (back.action == GW_ACTION_BYPASS && back.rule != 0))
-		return (struct gw_decision){.fate = GW_FATE_CLEAR};
-	return drop(GW_DROP_NO_POLICY);
+struct gw_verdict
+gw_verdict_on_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+		uint8_t port)
+{
+	struct gw_verdict back;
+
+	if (!gw_source_fits(w, flow, port))
+		return (struct gw_verdict){.action = GW_ACTION_DROP, .rule = GW_RULE_SPOOFED};
+	if (v.action != GW_ACTION_TUNNEL || !w->view->both_ways)
+		return v;
+	back = verdict_of_answer(w, flow);
+	if (back.action != GW_ACTION_TUNNEL)
+		return stands_earlier(back, v) ? back : v;
+	if (back.tunnel != v.tunnel)
+		return (struct gw_verdict){.action = GW_ACTION_DROP, .rule = GW_RULE_CLEAR};
+	return v;
 }
 
 static bool
@@ -69,29 +77,120 @@ is_icmp_error(const struct gw_flow *flow, uint8_t type)
 /**
  * An ICMP error quotes the packet that it is about. If that packet came out of
  * a tunnel, the error may leave through this tunnel only, whatever the policy
- * says of ICMP: the quote is protected text (RFC 4301 6).
+ * says of ICMP: the quote is protected text (RFC 4301 6). Dropped: no ICMP error.
  */
 static struct gw_verdict
 verdict_of_quote(const struct gw_worker *w, const struct gw_flow *flow, const uint8_t *ip,
 		uint32_t len)
 {
 	uint32_t l3_len = flow->family == AF_INET ? (ip[0] & 0xfu) * 4 : 40;
+	struct gw_verdict back;
 	struct gw_flow quoted;
 
 	if (len < l3_len + 8 + 1 || !is_icmp_error(flow, ip[l3_len]))
-		return (struct gw_verdict){.action = GW_ACTION_BYPASS};
+		return (struct gw_verdict){.action = GW_ACTION_DROP};
 	gw_flow_parse(&quoted, ip + l3_len + 8, len - l3_len - 8);
-	return verdict_of_answer(w, &quoted);
+	back = verdict_of_answer(w, &quoted);
+	/* it came in clear, so the error may go back in clear */
+	if (back.action != GW_ACTION_TUNNEL)
+		back.action = GW_ACTION_BYPASS;
+	return back;
+}
+
+/**
+ * In clear from outside of us. What the answer's verdict says counts as well:
+ * what belongs into a tunnel must not arrive in clear, and a bypass or drop
+ * policy covers both directions; the earlier one wins.
+ */
+static struct gw_decision
+from_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+		const uint8_t *ip, uint32_t len)
+{
+	struct gw_verdict back = verdict_of_answer(w, flow);
+	struct gw_verdict quote;
+
+	if (back.action == GW_ACTION_TUNNEL && stands_earlier(back, v))
+		return drop(GW_DROP_CLEAR);
+	if (is_drop_rule(back) && stands_earlier(back, v))
+		return drop(GW_DROP_POLICY);
+	if (v.action != GW_ACTION_BYPASS && (back.action != GW_ACTION_BYPASS || back.rule == 0))
+		return drop(GW_DROP_NO_POLICY);
+	quote = verdict_of_quote(w, flow, ip, len);
+	if (quote.action == GW_ACTION_TUNNEL)
+		return tunnel(quote.tunnel);
+	return clear;
+}
+
+/** Out of a tunnel: its selectors let it in. A drop policy covers both directions. */
+static struct gw_decision
+from_tunnel(const struct gw_worker *w, const struct gw_flow *flow)
+{
+	return is_drop_rule(verdict_of_answer(w, flow)) ? drop(GW_DROP_POLICY) : clear;
+}
+
+/** Neighbour discovery, by type: router solicitation to redirect (RFC 4861). */
+static bool
+is_nd(const struct gw_flow *flow, const uint8_t *ip, uint32_t len)
+{
+	return flow->proto == IPPROTO_ICMPV6 && ip[6] == IPPROTO_ICMPV6 && len > 40 &&
+			ip[40] >= 133 && ip[40] <= 137;
+}
+
+/** Our own IKE, from the ports that it has (RFC 7296 2.23). */
+static bool
+is_our_ike(const struct gw_flow *flow)
+{
+	return flow->proto == IPPROTO_UDP &&
+			(flow->sport == rte_cpu_to_be_16(500) ||
+					flow->sport == rte_cpu_to_be_16(4500));
+}
+
+static bool
+prefix_has(const struct gw_prefix *p, uint8_t family, const uint8_t *addr)
+{
+	struct gw_addr a = {.family = family};
+
+	memcpy(&a.a, addr, gw_addr_len(family));
+	return gw_prefix_has(p, &a);
+}
+
+/**
+ * A selector with a remote side of everything also covers the hosts of our own
+ * link. Between one of our addresses and such a host it does not apply, where
+ * its local side holds both of them.
+ */
+static bool
+is_on_local_side(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v)
+{
+	const struct gw_policy_rule *rule = gw_policy_rule_get(w->view->policy, v.rule);
+	uint8_t host_port;
+	const struct gw_nexthop *ours;
+	rte_be32_t ip4;
+
+	if (rule == NULL || !prefix_has(&rule->sel.local, flow->family, flow->dst) ||
+			!prefix_has(&rule->sel.local, flow->family, flow->src) ||
+			!gw_is_on_link(w, flow->family, flow->dst, &host_port))
+		return false;
+	memcpy(&ip4, flow->src, sizeof(ip4));
+	ours = &w->view->nh[flow->family == AF_INET ? gw_fib_lookup4(w->view->fib4, ip4)
+						    : gw_fib_lookup6(w->view->fib6, flow->src)];
+	return ours->kind == GW_NH_LOCAL && ours->port == host_port;
 }
 
 static struct gw_decision
-from_host(const struct gw_worker *w, const struct gw_flow *flow, const uint8_t *ip, uint32_t len)
+from_host(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+		const uint8_t *ip, uint32_t len)
 {
 	struct gw_verdict quote = verdict_of_quote(w, flow, ip, len);
 
 	if (quote.action == GW_ACTION_TUNNEL)
 		return tunnel(quote.tunnel);
-	return (struct gw_decision){.fate = GW_FATE_CLEAR};
+	if (quote.action == GW_ACTION_BYPASS || is_our_ike(flow) ||
+			(flow->family == AF_INET6 && is_nd(flow, ip, len)))
+		return clear;
+	if (v.action != GW_ACTION_TUNNEL || is_on_local_side(w, flow, v))
+		return clear;
+	return tunnel(v.tunnel);
 }
 
 struct gw_decision
@@ -104,28 +203,39 @@ gw_decide(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdi
 		return drop(GW_DROP_CLEAR);
 	if (verdict.rule == GW_RULE_SPOOFED)
 		return drop(GW_DROP_SPOOFED);
-	if (verdict.action == GW_ACTION_TUNNEL)
-		return tunnel(verdict.tunnel);
+	if (verdict.rule == GW_RULE_CLEAR)
+		return drop(GW_DROP_CLEAR);
 	if (is_drop_rule(verdict))
 		return drop(GW_DROP_POLICY);
-	switch (origin) {
-	case GW_FROM_PORT:
-		return from_port(w, flow, verdict);
-	case GW_FROM_HOST:
-		return from_host(w, flow, ip, len);
-	case GW_FROM_TUNNEL:
-		break;
-	}
-	/* the tunnel's selectors let it in: on by its route */
-	return (struct gw_decision){.fate = GW_FATE_CLEAR};
+	if (origin == GW_FROM_HOST)
+		return from_host(w, flow, verdict, ip, len);
+	if (verdict.action == GW_ACTION_TUNNEL)
+		return tunnel(verdict.tunnel);
+	if (origin == GW_FROM_TUNNEL)
+		return from_tunnel(w, flow);
+	return from_port(w, flow, verdict, ip, len);
 }
 
-/** Neighbour discovery, by type: router solicitation to redirect (RFC 4861). */
-static bool
-is_nd(const struct gw_flow *flow, const uint8_t *ip, uint32_t len)
+bool
+gw_is_on_link(const struct gw_worker *w, uint8_t family, const uint8_t *addr, uint8_t *port)
 {
-	return flow->proto == IPPROTO_ICMPV6 && ip[6] == IPPROTO_ICMPV6 && len > 40 &&
-			ip[40] >= 133 && ip[40] <= 137;
+	const struct gw_view *v = w->view;
+	const struct gw_nexthop *nh;
+	rte_be32_t ip4;
+
+	memcpy(&ip4, addr, sizeof(ip4));
+	nh = &v->nh[family == AF_INET ? gw_fib_lookup4(v->fib4, ip4)
+				      : gw_fib_lookup6(v->fib6, addr)];
+	*port = nh->port;
+	return nh->kind == GW_NH_GLEAN ||
+			(nh->kind == GW_NH_ETHER && nh->via.family == family &&
+					memcmp(&nh->via.a, addr, gw_addr_len(family)) == 0);
+}
+
+static bool
+is_link_local(const uint8_t *ip6)
+{
+	return ip6[0] == 0xfe && (ip6[1] & 0xc0) == 0x80;
 }
 
 static bool
@@ -139,12 +249,18 @@ is_ike(const struct gw_flow *flow)
 bool
 gw_may_come_in_clear(const struct gw_worker *w, const uint8_t *ip, uint32_t len)
 {
-	struct gw_flow flow;
+	struct gw_flow flow, back;
+	struct gw_verdict v;
 
 	gw_flow_parse(&flow, ip, len);
-	if (is_ike(&flow) || (flow.family == AF_INET6 && is_nd(&flow, ip, len)))
+	if (is_ike(&flow) ||
+			(flow.family == AF_INET6 &&
+					(is_nd(&flow, ip, len) || is_link_local(flow.src) ||
+							is_link_local(flow.dst))))
 		return true;
-	return verdict_of_answer(w, &flow).action != GW_ACTION_TUNNEL;
+	gw_flow_reverse(&back, &flow);
+	v = gw_verdict_of(w, &back);
+	return v.action != GW_ACTION_TUNNEL || is_on_local_side(w, &back, v);
 }
 
 bool

@@ -31,6 +31,8 @@ struct gw_decision {
 
 /** Set as the rule of a verdict whose source does not belong on the port it came from. */
 #define GW_RULE_SPOOFED UINT16_MAX
+/** The same for one that should have come through a tunnel. */
+#define GW_RULE_CLEAR (UINT16_MAX - 1)
 
 /** The verdict for one flow. */
 struct gw_verdict gw_verdict_of(const struct gw_worker *w, const struct gw_flow *flow);
@@ -48,9 +50,23 @@ struct gw_decision gw_decide(const struct gw_worker *w, const struct gw_flow *fl
 
 /**
  * May a packet to one of our addresses have come in clear? Not if its answer
- * would be protected; but IKE and neighbour discovery always may.
+ * would be protected; but IKE, neighbour discovery and link-local packets always
+ * may, and a host on the link to our address there, where the policy's local side
+ * holds both.
  */
 bool gw_may_come_in_clear(const struct gw_worker *w, const uint8_t *ip, uint32_t len);
+
+/** Is an address on the link of a port, not behind a router? */
+bool gw_is_on_link(const struct gw_worker *w, uint8_t family, const uint8_t *addr, uint8_t *port);
+
+/**
+ * The verdict of a clear packet from a port, of which the policy said @p v: its
+ * source has to fit the port, and the policy's word on the answer counts too
+ * where it stands earlier, or wants it from another tunnel. To be kept with the
+ * flow and its port.
+ */
+struct gw_verdict gw_verdict_on_port(const struct gw_worker *w, const struct gw_flow *flow,
+		struct gw_verdict v, uint8_t port);
 
 /** Is the source of a flow routed to the port that it came from (RFC 3704)? */
 bool gw_source_fits(const struct gw_worker *w, const struct gw_flow *flow, uint8_t port);

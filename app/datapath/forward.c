@@ -12,6 +12,31 @@
 #include "frag.h"
 #include "send.h"
 
+/** Into a tunnel, one packet; @p forwarded: it comes from elsewhere, so its TTL counts. */
+static void
+into_tunnel(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, bool forwarded,
+		const struct gw_addr *icmp4, const struct gw_addr *icmp6)
+{
+	const struct gw_tunnel_view *tv = &w->view->tunnel[tunnel];
+
+	if (!tv->up) {
+		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
+		return;
+	}
+	if (forwarded && !gw_ttl_ok(m)) {
+		gw_refuse(w, m, GW_ICMP_TIME_EXCEEDED, 0, GW_DROP_TTL, icmp4, icmp6);
+		return;
+	}
+	if (w->view->mss_clamp)
+		gw_mss_clamp_to(m, tv->inner_mtu);
+	if (forwarded)
+		gw_ttl_dec(m);
+	if (m->data_len > tv->inner_mtu)
+		gw_too_big(w, tunnel, m, icmp4, icmp6);
+	else
+		gw_encap(w, tunnel, &m, 1, false);
+}
+
 void
 gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *pkts[],
 		const struct gw_flow flow[], const struct gw_verdict verdict[], const uint16_t at[],
@@ -19,16 +44,29 @@ gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rt
 {
 	for (uint16_t k = 0; k < n; k++) {
 		struct rte_mbuf *m = pkts[at[k]];
-		struct gw_decision d =
-				gw_decide(w, &flow[at[k]], verdict[at[k]], GW_FROM_PORT, NULL, 0);
+		struct gw_decision d = gw_decide(w, &flow[at[k]], verdict[at[k]], GW_FROM_PORT,
+				rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
 
 		if (d.fate == GW_FATE_DROP) {
 			gw_drop(w, m, d.drop);
-			continue;
+		} else if (d.fate == GW_FATE_TUNNEL) {
+			into_tunnel(w, d.tunnel, m, true, &port->icmp4, &port->icmp6);
+		} else {
+			w->counters.bypassed++;
+			gw_forward(w, m, &port->icmp4, &port->icmp6);
 		}
-		w->counters.bypassed++;
-		gw_forward(w, m, &port->icmp4, &port->icmp6);
 	}
+}
+
+/** Frames that are not IP and may pass to and from the kernel: no IP packet hides in them. */
+static bool
+is_link_control(rte_be16_t ether_type)
+{
+	uint16_t type = rte_be_to_cpu_16(ether_type);
+
+	/* a length: IEEE 802.2, as of IS-IS and spanning tree; 802.1X */
+	return type < 0x600 || type == RTE_ETHER_TYPE_ARP || type == RTE_ETHER_TYPE_LLDP ||
+			type == 0x888e;
 }
 
 void
@@ -46,6 +84,10 @@ gw_punt_in_clear(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 		to_us = gw_local_has4(local, dst);
 	} else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6) && len >= 40) {
 		to_us = gw_local_has6(local, ip + 24);
+	} else if (!is_link_control(eth->ether_type)) {
+		/* a tag of VLAN 0 is none to the kernel: the packet would be taken unlooked at */
+		gw_drop(w, m, GW_DROP_ETHERTYPE);
+		return;
 	}
 	if (to_us && !gw_may_come_in_clear(w, ip, len))
 		gw_drop(w, m, GW_DROP_CLEAR);
@@ -155,29 +197,6 @@ gw_refuse(struct gw_worker *w, struct rte_mbuf *m, enum gw_icmp_error error, uin
 		gw_originate(w, msg);
 }
 
-/** Into a tunnel, one packet; @p forwarded: it comes from elsewhere, so its TTL counts. */
-static void
-into_tunnel(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, bool forwarded,
-		const struct gw_addr *icmp4, const struct gw_addr *icmp6)
-{
-	const struct gw_tunnel_view *tv = &w->view->tunnel[tunnel];
-
-	if (!tv->up) {
-		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
-		return;
-	}
-	if (forwarded && !gw_ttl_ok(m)) {
-		gw_refuse(w, m, GW_ICMP_TIME_EXCEEDED, 0, GW_DROP_TTL, icmp4, icmp6);
-		return;
-	}
-	if (forwarded)
-		gw_ttl_dec(m);
-	if (m->data_len > tv->inner_mtu)
-		gw_too_big(w, tunnel, m, icmp4, icmp6);
-	else
-		gw_encap(w, tunnel, &m, 1, false);
-}
-
 static struct gw_decision
 decide(struct gw_worker *w, const uint8_t *ip, uint32_t len, enum gw_origin origin)
 {
@@ -209,30 +228,38 @@ gw_originate(struct gw_worker *w, struct rte_mbuf *m)
 		gw_send(w, nh, m);
 }
 
+/**
+ * Selectors that overlap themselves (10/8 on both sides) want what comes out of
+ * a tunnel back in it. It is meant for a host of our own links, if one is that.
+ */
+static bool
+is_for_own_link(const struct gw_worker *w, uint16_t id, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	bool ip4 = gw_is_ip4(m);
+	uint8_t port;
+
+	return gw_is_on_link(w, ip4 ? AF_INET : AF_INET6, ip + (ip4 ? 16 : 24), &port) &&
+			port != w->view->nh[w->view->tunnel[id].nh].port;
+}
+
 void
 gw_from_tunnel(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
 {
 	struct gw_decision d = {.fate = GW_FATE_CLEAR};
+	bool back;
 
+	if (w->view->mss_clamp)
+		gw_mss_clamp_to(m, tv->inner_mtu);
 	if (tv->transit && gw_route(w, m)->kind != GW_NH_LOCAL)
 		d = decide(w, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, GW_FROM_TUNNEL);
+	back = d.fate == GW_FATE_TUNNEL && &w->view->tunnel[d.tunnel] == tv;
 	if (d.fate == GW_FATE_DROP)
 		gw_drop(w, m, d.drop);
-	else if (d.fate == GW_FATE_TUNNEL)
+	else if (d.fate == GW_FATE_TUNNEL && !(back && is_for_own_link(w, d.tunnel, m)))
 		into_tunnel(w, d.tunnel, m, true, &tv->icmp4, &tv->icmp6);
 	else
 		gw_forward(w, m, &tv->icmp4, &tv->icmp6);
-}
-
-/** Frames of the kernel that are not IP and may go out as they are: no IP packet hides in them. */
-static bool
-is_link_control(rte_be16_t ether_type)
-{
-	uint16_t type = rte_be_to_cpu_16(ether_type);
-
-	/* a length: IEEE 802.2, as of IS-IS and spanning tree; 802.1X */
-	return type < 0x600 || type == RTE_ETHER_TYPE_ARP || type == RTE_ETHER_TYPE_LLDP ||
-			type == 0x888e;
 }
 
 /** Is the source of a kernel's packet ours? If not, the kernel forwards it. */
@@ -282,7 +309,7 @@ gw_from_kernel(struct gw_worker *w, struct rte_mbuf *m)
 	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
 		class = classify6(w->view->local, m, sizeof(*eth));
 	else if (!is_link_control(eth->ether_type))
-		class = GW_CLASS_DROP + GW_DROP_KERNEL_FRAME;
+		class = GW_CLASS_DROP + GW_DROP_ETHERTYPE;
 	if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
 	else if (class == GW_CLASS_CLEAR)

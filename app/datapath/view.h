@@ -131,6 +131,7 @@ struct gw_view {
 	struct gw_port_view port[GW_MAX_PORTS];
 	uint16_t n_ports;
 	bool mss_clamp;
+	bool both_ways; /* the answer's verdict counts too: hubs, bypass or drop policies */
 	bool source_check; /* clear packets: the source is to be routed to the port (RFC 3704) */
 };
 

@@ -5,8 +5,8 @@ import socket
 import struct
 
 import esp
-from gw import (FAR4, HOST4, LAN4, PEER4, PEER_MAC, WAN4, GatewayTest, Tunnel, World, mac_bytes,
-                ping)
+from gw import (FAR4, HOST4, HOST6, LAN4, LAN6, PEER4, PEER_MAC, WAN4, GatewayTest, Tunnel, World,
+                mac_bytes, ping)
 from netns import wait_for
 
 ARP = 0x0806
@@ -25,7 +25,8 @@ class Hub(GatewayTest):
     def world(cls):
         cls.a = Tunnel("a", (("10.0.0.0/8", "10.2.0.0/24"),))
         cls.b = Tunnel("b", (("10.0.0.0/8", "10.3.0.0/24"),))
-        policies = [{"action": "drop", "local": "10.2.0.0/24", "remote": "10.1.0.9/32"}]
+        policies = [{"action": "drop", "local": "10.2.0.0/24", "remote": "10.1.0.9/32"},
+                    {"action": "drop", "local": f"{HOST4}/32", "remote": "10.2.0.9/32"}]
         return World([cls.a, cls.b], policies=policies,
                      routes=[{"to": "0.0.0.0/0", "via": PEER4}])
 
@@ -46,8 +47,16 @@ class Hub(GatewayTest):
             self.w.wan.send(self.a.to_gw[0].seal(esp.udp_packet(FAR4, "10.2.0.9", 1, 2, ttl=1)))
 
     def test_drop_policy(self):
-        with self.expect(drop_policy=1):
+        """Written from either side, it stops what comes out of a tunnel."""
+        with self.expect(drop_policy=2):
             self.w.wan.send(self.a.to_gw[0].seal(esp.udp_packet(FAR4, "10.1.0.9", 1, 2)))
+            self.w.wan.send(self.a.to_gw[0].seal(esp.udp_packet("10.2.0.9", HOST4, 1, 2)))
+
+    def test_spoke_from_outside(self):
+        """A spoke's source in clear, by the default route: not into the other spoke's tunnel."""
+        with self.expect(drop_clear=1):
+            self.w.wan.send(esp.udp_packet(FAR4, "10.3.0.5", 1, 2, b"injected"))
+        self.assertEqual([p for p in self.w.wan.drain() if p.is_esp], [])
 
     def test_to_lan(self):
         """What no policy speaks of goes on by its route."""
@@ -104,6 +113,13 @@ class Outsider(GatewayTest):
         self.w.wan.send(ping(PEER4, WAN4))
         self.w.wan.receive(lambda p: p.proto == 1)
 
+    def test_priority_tag(self):
+        """A tag of VLAN 0, which the kernel would take off, hides nothing."""
+        with self.expect(drop_ethertype=2):
+            for tag in (b"\x81\x00\x00\x00", b"\x88\xa8\x00\x00"):
+                self.w.wan.send_frame(self.w.wan.port_mac + self.w.wan.mac + tag + b"\x08\x00" +
+                                      esp.udp_packet(FAR4, LAN4, 1, 22, b"spoofed"))
+
     def test_martians(self):
         with self.expect(drop_malformed=2):
             self.w.lan.send(esp.udp_packet(HOST4, "127.0.0.1", 1, 2))
@@ -120,7 +136,7 @@ class Quotes(GatewayTest):
     def world(cls):
         cls.t = Tunnel("udp", selectors=[{"local": "10.1.0.0/24", "remote": "10.2.0.0/24",
                                           "proto": "udp"}])
-        return World([cls.t], routes=[{"to": "0.0.0.0/0", "via": PEER4}])
+        return World([cls.t], routes=[{"to": "0.0.0.0/0", "via": PEER4}], default="bypass")
 
     def error_is_protected(self):
         """The next packet is ESP and holds an ICMP error."""
@@ -132,10 +148,75 @@ class Quotes(GatewayTest):
         self.w.wan.send(self.t.to_gw[0].seal(esp.udp_packet(FAR4, HOST4, 1, 2, b"quoted", ttl=1)))
         self.error_is_protected()
 
+    def test_hosts(self):
+        """Port unreachable, by a host of the LAN; the default would let ICMP pass in clear."""
+        about = esp.udp_packet(FAR4, HOST4, 1, 9, b"quoted")
+        body = struct.pack("!BBHI", 3, 3, 0, 0) + about
+        body = body[:2] + struct.pack("!H", esp.checksum(body)) + body[4:]
+        self.w.lan.send(esp.ip_header(HOST4, FAR4, 1, len(body)) + body)
+        self.error_is_protected()
+
     def test_kernels(self):
         """Port unreachable, by the kernel."""
         self.w.wan.send(self.t.to_gw[0].seal(esp.udp_packet(FAR4, LAN4, 1, 9, b"quoted")))
         self.error_is_protected()
+
+    def test_zz_end(self):
+        self.stop_and_check()
+
+
+class Everything(GatewayTest):
+    """All of the LAN's traffic by the tunnel: remote = 0.0.0.0/0. The LAN itself goes on."""
+
+    @classmethod
+    def world(cls):
+        cls.t = Tunnel("all", (("10.1.0.0/24", "0.0.0.0/0"), ("fd01::/64", "::/0")))
+        return World([cls.t], mss_clamp=True)
+
+    def test_out_and_in(self):
+        self.w.lan.send(esp.udp_packet(HOST4, "203.0.113.5", 1, 2, b"ask"))
+        self.assertEqual(esp.parse(self.t.receive(self.w.wan.receive_esp())).body[8:], b"ask")
+        self.w.wan.send(self.t.to_gw[0].seal(esp.udp_packet("203.0.113.5", HOST4, 2, 1, b"yes")))
+        self.assertEqual(self.w.lan.receive().body[8:], b"yes")
+
+    def test_lan_host_and_gateway(self):
+        """A host of the LAN talks to the gateway's address there."""
+        for host, ours in ((HOST4, LAN4), (HOST6, LAN6)):
+            self.w.lan.send(ping(host, ours))
+            answer = self.w.lan.receive(lambda p: p.proto in (1, 58) and p.body[0] in (0, 129))
+            self.assertEqual((answer.src, answer.dst), (ours, host))
+
+    def test_errors_to_lan(self):
+        """Too big, for a host of the LAN: in clear, to that host."""
+        with self.expect(drop_too_big=1, created=1):
+            self.w.lan.send(esp.udp_packet(HOST4, "203.0.113.5", 1, 2, bytes(1460), df=True))
+        error = self.w.lan.receive(lambda p: p.proto == 1)
+        self.assertEqual((error.src, error.dst, error.body[:2]), (LAN4, HOST4, b"\x03\x04"))
+
+    def test_outsider_to_lan_address(self):
+        """From the outside link, the inside address is the tunnel's."""
+        with self.expect(drop_clear=1):
+            self.w.wan.send(esp.udp_packet("203.0.113.5", LAN4, 1, 22))
+        self.w.wan.send(ping(PEER4, WAN4))
+        self.w.wan.receive(lambda p: p.proto == 1)
+
+    def test_zz_end(self):
+        self.stop_and_check()
+
+
+class Overlap(GatewayTest):
+    """10/8 on both sides: what comes out of the tunnel for our own link gets there."""
+
+    @classmethod
+    def world(cls):
+        cls.t = Tunnel("own", (("10.0.0.0/8", "10.0.0.0/8"),))
+        return World([cls.t])
+
+    def test_in_and_out(self):
+        self.w.wan.send(self.t.to_gw[0].seal(esp.udp_packet(FAR4, HOST4, 1, 2, b"in")))
+        self.assertEqual(self.w.lan.receive().body[8:], b"in")
+        self.w.lan.send(esp.udp_packet(HOST4, FAR4, 1, 2, b"out"))
+        self.assertEqual(esp.parse(self.t.receive(self.w.wan.receive_esp())).body[8:], b"out")
 
     def test_zz_end(self):
         self.stop_and_check()
@@ -173,7 +254,7 @@ class KernelTraffic(GatewayTest):
         """A frame in which an IP packet could hide does not leave."""
         raw = self.w.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         raw.bind(("wan", 0))
-        with self.expect(drop_kernel_frame=1):
+        with self.expect(drop_ethertype=1):
             raw.send(mac_bytes(PEER_MAC) + self.w.wan.port_mac + b"\x81\x00\x00\x0a\x08\x00" +
                      esp.udp_packet(LAN4, FAR4, 1, 2, b"hidden"))
         raw.close()
