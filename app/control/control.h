@@ -192,6 +192,8 @@ struct gw_explain {
 	bool for_us; /* punted */
 	struct gw_verdict verdict;
 	const struct gw_policy_rule *rule; /* NULL: the default */
+	bool dropped; /* by what decide.h says: verdict.action is GW_ACTION_DROP */
+	enum gw_drop drop;
 	const struct gw_tunnel *tunnel; /* NULL: none */
 	struct gw_nexthop nh; /* the tunnel's, or the packet's own */
 	uint16_t inner_mtu;

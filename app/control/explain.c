@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../datapath/decide.h"
 #include "control_priv.h"
 
 static void
@@ -41,12 +42,36 @@ explain_workers(struct gw *gw, struct gw_explain *ex)
 	}
 }
 
+/** As a clear packet from the port that its source is routed to, or as one of ours. */
+static void
+decide(const struct gw_view *view, struct gw_explain *ex)
+{
+	const struct gw_flow *flow = &ex->flow;
+	struct gw_addr src = {.family = flow->family};
+	const struct gw_nexthop *from;
+	struct gw_decision d;
+
+	memcpy(&src.a, flow->src, gw_addr_len(flow->family));
+	from = gw_view_route(view, &src);
+	ex->verdict = gw_verdict_of(view, flow);
+	ex->rule = gw_policy_rule_get(view->policy, ex->verdict.rule);
+	if (from->kind == GW_NH_LOCAL)
+		d = gw_decide(view, flow, ex->verdict, GW_FROM_HOST, NULL, 0);
+	else
+		d = gw_decide(view, flow, gw_verdict_on_port(view, flow, ex->verdict, from->port),
+				GW_FROM_PORT, NULL, 0);
+	ex->dropped = d.fate == GW_FATE_DROP;
+	ex->drop = d.drop;
+	ex->verdict.action = d.fate == GW_FATE_TUNNEL ? GW_ACTION_TUNNEL
+			: d.fate == GW_FATE_CLEAR     ? GW_ACTION_BYPASS
+						      : GW_ACTION_DROP;
+	ex->verdict.tunnel = d.tunnel;
+}
+
 int
 gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, uint8_t proto,
 		uint16_t sport, uint16_t dport, struct gw_explain *ex, struct gw_error *err)
 {
-	const struct gw_flow *flow = &ex->flow;
-
 	memset(ex, 0, sizeof(*ex));
 	if (src->family != dst->family) {
 		gw_error_set(err, NULL, 0, "source and destination are not of one family");
@@ -57,9 +82,8 @@ gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, 
 					    : gw_local_has6(gw->view->local, dst->a.ip6);
 	if (ex->for_us)
 		return 0;
-	gw_policy_lookup(gw->view->policy, &flow, &ex->verdict, 1);
-	ex->rule = gw_policy_rule_get(gw->view->policy, ex->verdict.rule);
-	if (ex->verdict.action == GW_ACTION_DROP)
+	decide(gw->view, ex);
+	if (ex->dropped)
 		return 0;
 	ex->nh = *gw_view_route(gw->view, dst);
 	ex->inner_mtu = ex->nh.mtu;

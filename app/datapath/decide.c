@@ -3,21 +3,21 @@
 #include "decide.h"
 
 struct gw_verdict
-gw_verdict_of(const struct gw_worker *w, const struct gw_flow *flow)
+gw_verdict_of(const struct gw_view *view, const struct gw_flow *flow)
 {
 	struct gw_verdict v;
 
-	gw_policy_lookup(w->view->policy, &flow, &v, 1);
+	gw_policy_lookup(view->policy, &flow, &v, 1);
 	return v;
 }
 
 static struct gw_verdict
-verdict_of_answer(const struct gw_worker *w, const struct gw_flow *flow)
+verdict_of_answer(const struct gw_view *view, const struct gw_flow *flow)
 {
 	struct gw_flow back;
 
 	gw_flow_reverse(&back, flow);
-	return gw_verdict_of(w, &back);
+	return gw_verdict_of(view, &back);
 }
 
 static struct gw_decision
@@ -48,16 +48,16 @@ stands_earlier(struct gw_verdict back, struct gw_verdict v)
 }
 
 struct gw_verdict
-gw_verdict_on_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+gw_verdict_on_port(const struct gw_view *view, const struct gw_flow *flow, struct gw_verdict v,
 		uint8_t port)
 {
 	struct gw_verdict back;
 
-	if (!gw_source_fits(w, flow, port))
+	if (!gw_source_fits(view, flow, port))
 		return (struct gw_verdict){.action = GW_ACTION_DROP, .rule = GW_RULE_SPOOFED};
-	if (v.action != GW_ACTION_TUNNEL || !w->view->both_ways)
+	if (v.action != GW_ACTION_TUNNEL || !view->both_ways)
 		return v;
-	back = verdict_of_answer(w, flow);
+	back = verdict_of_answer(view, flow);
 	if (back.action != GW_ACTION_TUNNEL)
 		return stands_earlier(back, v) ? back : v;
 	if (back.tunnel != v.tunnel)
@@ -80,17 +80,20 @@ is_icmp_error(const struct gw_flow *flow, uint8_t type)
  * says of ICMP: the quote is protected text (RFC 4301 6). Dropped: no ICMP error.
  */
 static struct gw_verdict
-verdict_of_quote(const struct gw_worker *w, const struct gw_flow *flow, const uint8_t *ip,
+verdict_of_quote(const struct gw_view *view, const struct gw_flow *flow, const uint8_t *ip,
 		uint32_t len)
 {
-	uint32_t l3_len = flow->family == AF_INET ? (ip[0] & 0xfu) * 4 : 40;
-	struct gw_verdict back;
+	struct gw_verdict back = {.action = GW_ACTION_DROP};
 	struct gw_flow quoted;
+	uint32_t l3_len;
 
+	if (len == 0)
+		return back; /* nothing of it is known: "explain" */
+	l3_len = flow->family == AF_INET ? (ip[0] & 0xfu) * 4 : 40;
 	if (len < l3_len + 8 + 1 || !is_icmp_error(flow, ip[l3_len]))
-		return (struct gw_verdict){.action = GW_ACTION_DROP};
+		return back;
 	gw_flow_parse(&quoted, ip + l3_len + 8, len - l3_len - 8);
-	back = verdict_of_answer(w, &quoted);
+	back = verdict_of_answer(view, &quoted);
 	/* it came in clear, so the error may go back in clear */
 	if (back.action != GW_ACTION_TUNNEL)
 		back.action = GW_ACTION_BYPASS;
@@ -103,10 +106,10 @@ verdict_of_quote(const struct gw_worker *w, const struct gw_flow *flow, const ui
  * policy covers both directions; the earlier one wins.
  */
 static struct gw_decision
-from_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+from_port(const struct gw_view *view, const struct gw_flow *flow, struct gw_verdict v,
 		const uint8_t *ip, uint32_t len)
 {
-	struct gw_verdict back = verdict_of_answer(w, flow);
+	struct gw_verdict back = verdict_of_answer(view, flow);
 	struct gw_verdict quote;
 
 	if (back.action == GW_ACTION_TUNNEL && stands_earlier(back, v))
@@ -115,7 +118,7 @@ from_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdi
 		return drop(GW_DROP_POLICY);
 	if (v.action != GW_ACTION_BYPASS && (back.action != GW_ACTION_BYPASS || back.rule == 0))
 		return drop(GW_DROP_NO_POLICY);
-	quote = verdict_of_quote(w, flow, ip, len);
+	quote = verdict_of_quote(view, flow, ip, len);
 	if (quote.action == GW_ACTION_TUNNEL)
 		return tunnel(quote.tunnel);
 	return clear;
@@ -123,9 +126,9 @@ from_port(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdi
 
 /** Out of a tunnel: its selectors let it in. A drop policy covers both directions. */
 static struct gw_decision
-from_tunnel(const struct gw_worker *w, const struct gw_flow *flow)
+from_tunnel(const struct gw_view *view, const struct gw_flow *flow)
 {
-	return is_drop_rule(verdict_of_answer(w, flow)) ? drop(GW_DROP_POLICY) : clear;
+	return is_drop_rule(verdict_of_answer(view, flow)) ? drop(GW_DROP_POLICY) : clear;
 }
 
 /** Neighbour discovery, by type: router solicitation to redirect (RFC 4861). */
@@ -160,46 +163,46 @@ prefix_has(const struct gw_prefix *p, uint8_t family, const uint8_t *addr)
  * its local side holds both of them.
  */
 static bool
-is_on_local_side(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v)
+is_on_local_side(const struct gw_view *view, const struct gw_flow *flow, struct gw_verdict v)
 {
-	const struct gw_policy_rule *rule = gw_policy_rule_get(w->view->policy, v.rule);
+	const struct gw_policy_rule *rule = gw_policy_rule_get(view->policy, v.rule);
 	uint8_t host_port;
 	const struct gw_nexthop *ours;
 	rte_be32_t ip4;
 
 	if (rule == NULL || !prefix_has(&rule->sel.local, flow->family, flow->dst) ||
 			!prefix_has(&rule->sel.local, flow->family, flow->src) ||
-			!gw_is_on_link(w, flow->family, flow->dst, &host_port))
+			!gw_is_on_link(view, flow->family, flow->dst, &host_port))
 		return false;
 	memcpy(&ip4, flow->src, sizeof(ip4));
-	ours = &w->view->nh[flow->family == AF_INET ? gw_fib_lookup4(w->view->fib4, ip4)
-						    : gw_fib_lookup6(w->view->fib6, flow->src)];
+	ours = &view->nh[flow->family == AF_INET ? gw_fib_lookup4(view->fib4, ip4)
+						 : gw_fib_lookup6(view->fib6, flow->src)];
 	return ours->kind == GW_NH_LOCAL && ours->port == host_port;
 }
 
 static struct gw_decision
-from_host(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict v,
+from_host(const struct gw_view *view, const struct gw_flow *flow, struct gw_verdict v,
 		const uint8_t *ip, uint32_t len)
 {
-	struct gw_verdict quote = verdict_of_quote(w, flow, ip, len);
+	struct gw_verdict quote = verdict_of_quote(view, flow, ip, len);
 
 	if (quote.action == GW_ACTION_TUNNEL)
 		return tunnel(quote.tunnel);
 	if (quote.action == GW_ACTION_BYPASS || is_our_ike(flow) ||
 			(flow->family == AF_INET6 && is_nd(flow, ip, len)))
 		return clear;
-	if (v.action != GW_ACTION_TUNNEL || is_on_local_side(w, flow, v))
+	if (v.action != GW_ACTION_TUNNEL || is_on_local_side(view, flow, v))
 		return clear;
 	return tunnel(v.tunnel);
 }
 
 struct gw_decision
-gw_decide(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdict verdict,
+gw_decide(const struct gw_view *view, const struct gw_flow *flow, struct gw_verdict verdict,
 		enum gw_origin origin, const uint8_t *ip, uint32_t len)
 {
 	/* of two names for it, the one that says more */
 	if (verdict.rule == GW_RULE_SPOOFED &&
-			verdict_of_answer(w, flow).action == GW_ACTION_TUNNEL)
+			verdict_of_answer(view, flow).action == GW_ACTION_TUNNEL)
 		return drop(GW_DROP_CLEAR);
 	if (verdict.rule == GW_RULE_SPOOFED)
 		return drop(GW_DROP_SPOOFED);
@@ -208,24 +211,23 @@ gw_decide(const struct gw_worker *w, const struct gw_flow *flow, struct gw_verdi
 	if (is_drop_rule(verdict))
 		return drop(GW_DROP_POLICY);
 	if (origin == GW_FROM_HOST)
-		return from_host(w, flow, verdict, ip, len);
+		return from_host(view, flow, verdict, ip, len);
 	if (verdict.action == GW_ACTION_TUNNEL)
 		return tunnel(verdict.tunnel);
 	if (origin == GW_FROM_TUNNEL)
-		return from_tunnel(w, flow);
-	return from_port(w, flow, verdict, ip, len);
+		return from_tunnel(view, flow);
+	return from_port(view, flow, verdict, ip, len);
 }
 
 bool
-gw_is_on_link(const struct gw_worker *w, uint8_t family, const uint8_t *addr, uint8_t *port)
+gw_is_on_link(const struct gw_view *view, uint8_t family, const uint8_t *addr, uint8_t *port)
 {
-	const struct gw_view *v = w->view;
 	const struct gw_nexthop *nh;
 	rte_be32_t ip4;
 
 	memcpy(&ip4, addr, sizeof(ip4));
-	nh = &v->nh[family == AF_INET ? gw_fib_lookup4(v->fib4, ip4)
-				      : gw_fib_lookup6(v->fib6, addr)];
+	nh = &view->nh[family == AF_INET ? gw_fib_lookup4(view->fib4, ip4)
+					 : gw_fib_lookup6(view->fib6, addr)];
 	*port = nh->port;
 	return nh->kind == GW_NH_GLEAN ||
 			(nh->kind == GW_NH_ETHER && nh->via.family == family &&
@@ -247,7 +249,7 @@ is_ike(const struct gw_flow *flow)
 }
 
 bool
-gw_may_come_in_clear(const struct gw_worker *w, const uint8_t *ip, uint32_t len)
+gw_may_come_in_clear(const struct gw_view *view, const uint8_t *ip, uint32_t len)
 {
 	struct gw_flow flow, back;
 	struct gw_verdict v;
@@ -259,24 +261,23 @@ gw_may_come_in_clear(const struct gw_worker *w, const uint8_t *ip, uint32_t len)
 							is_link_local(flow.dst))))
 		return true;
 	gw_flow_reverse(&back, &flow);
-	v = gw_verdict_of(w, &back);
-	return v.action != GW_ACTION_TUNNEL || is_on_local_side(w, &back, v);
+	v = gw_verdict_of(view, &back);
+	return v.action != GW_ACTION_TUNNEL || is_on_local_side(view, &back, v);
 }
 
 bool
-gw_source_fits(const struct gw_worker *w, const struct gw_flow *flow, uint8_t port)
+gw_source_fits(const struct gw_view *view, const struct gw_flow *flow, uint8_t port)
 {
-	const struct gw_view *v = w->view;
 	const struct gw_nexthop *nh;
 	rte_be32_t ip4;
 
-	if (!v->source_check)
+	if (!view->source_check)
 		return true;
 	if (flow->family == AF_INET6) {
-		nh = &v->nh[gw_fib_lookup6(v->fib6, flow->src)];
+		nh = &view->nh[gw_fib_lookup6(view->fib6, flow->src)];
 	} else {
 		memcpy(&ip4, flow->src, sizeof(ip4));
-		nh = &v->nh[gw_fib_lookup4(v->fib4, ip4)];
+		nh = &view->nh[gw_fib_lookup4(view->fib4, ip4)];
 	}
 	return nh->kind >= GW_NH_GLEAN && nh->port == port;
 }

@@ -9,7 +9,8 @@
  * that there is one place that says what may go in clear.
  */
 
-#include "worker.h"
+#include "counters.h"
+#include "view.h"
 
 enum gw_origin {
 	GW_FROM_PORT, /* in clear, from a port, or forwarded by the kernel */
@@ -35,7 +36,7 @@ struct gw_decision {
 #define GW_RULE_CLEAR (UINT16_MAX - 1)
 
 /** The verdict for one flow. */
-struct gw_verdict gw_verdict_of(const struct gw_worker *w, const struct gw_flow *flow);
+struct gw_verdict gw_verdict_of(const struct gw_view *view, const struct gw_flow *flow);
 
 /**
  * Decide about a packet of which the verdict is known.
@@ -43,9 +44,9 @@ struct gw_verdict gw_verdict_of(const struct gw_worker *w, const struct gw_flow 
  * @param ip
  *   Its IP header; for ICMP errors, which quote another packet.
  * @param len
- *   Bytes from there on.
+ *   Bytes from there on; 0: not known.
  */
-struct gw_decision gw_decide(const struct gw_worker *w, const struct gw_flow *flow,
+struct gw_decision gw_decide(const struct gw_view *view, const struct gw_flow *flow,
 		struct gw_verdict verdict, enum gw_origin origin, const uint8_t *ip, uint32_t len);
 
 /**
@@ -54,10 +55,10 @@ struct gw_decision gw_decide(const struct gw_worker *w, const struct gw_flow *fl
  * may, and a host on the link to our address there, where the policy's local side
  * holds both.
  */
-bool gw_may_come_in_clear(const struct gw_worker *w, const uint8_t *ip, uint32_t len);
+bool gw_may_come_in_clear(const struct gw_view *view, const uint8_t *ip, uint32_t len);
 
 /** Is an address on the link of a port, not behind a router? */
-bool gw_is_on_link(const struct gw_worker *w, uint8_t family, const uint8_t *addr, uint8_t *port);
+bool gw_is_on_link(const struct gw_view *view, uint8_t family, const uint8_t *addr, uint8_t *port);
 
 /**
  * The verdict of a clear packet from a port, of which the policy said @p v: its
@@ -65,10 +66,10 @@ bool gw_is_on_link(const struct gw_worker *w, uint8_t family, const uint8_t *add
  * where it stands earlier, or wants it from another tunnel. To be kept with the
  * flow and its port.
  */
-struct gw_verdict gw_verdict_on_port(const struct gw_worker *w, const struct gw_flow *flow,
+struct gw_verdict gw_verdict_on_port(const struct gw_view *view, const struct gw_flow *flow,
 		struct gw_verdict v, uint8_t port);
 
 /** Is the source of a flow routed to the port that it came from (RFC 3704)? */
-bool gw_source_fits(const struct gw_worker *w, const struct gw_flow *flow, uint8_t port);
+bool gw_source_fits(const struct gw_view *view, const struct gw_flow *flow, uint8_t port);
 
 #endif /* DECIDE_H */

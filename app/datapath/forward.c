@@ -44,8 +44,8 @@ gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rt
 {
 	for (uint16_t k = 0; k < n; k++) {
 		struct rte_mbuf *m = pkts[at[k]];
-		struct gw_decision d = gw_decide(w, &flow[at[k]], verdict[at[k]], GW_FROM_PORT,
-				rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+		struct gw_decision d = gw_decide(w->view, &flow[at[k]], verdict[at[k]],
+				GW_FROM_PORT, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
 
 		if (d.fate == GW_FATE_DROP) {
 			gw_drop(w, m, d.drop);
@@ -89,7 +89,7 @@ gw_punt_in_clear(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 		gw_drop(w, m, GW_DROP_ETHERTYPE);
 		return;
 	}
-	if (to_us && !gw_may_come_in_clear(w, ip, len))
+	if (to_us && !gw_may_come_in_clear(w->view, ip, len))
 		gw_drop(w, m, GW_DROP_CLEAR);
 	else
 		gw_punt(w, m, GW_PKT_PUNT, port);
@@ -203,7 +203,7 @@ decide(struct gw_worker *w, const uint8_t *ip, uint32_t len, enum gw_origin orig
 	struct gw_flow flow;
 
 	gw_flow_parse(&flow, ip, len);
-	return gw_decide(w, &flow, gw_verdict_of(w, &flow), origin, ip, len);
+	return gw_decide(w->view, &flow, gw_verdict_of(w->view, &flow), origin, ip, len);
 }
 
 void
@@ -239,7 +239,7 @@ is_for_own_link(const struct gw_worker *w, uint16_t id, const struct rte_mbuf *m
 	bool ip4 = gw_is_ip4(m);
 	uint8_t port;
 
-	return gw_is_on_link(w, ip4 ? AF_INET : AF_INET6, ip + (ip4 ? 16 : 24), &port) &&
+	return gw_is_on_link(w->view, ip4 ? AF_INET : AF_INET6, ip + (ip4 ? 16 : 24), &port) &&
 			port != w->view->nh[w->view->tunnel[id].nh].port;
 }
 
@@ -352,7 +352,7 @@ whole_again(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 		gw_inbound(w, &m, 1, false);
 	else if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
-	else if (!gw_may_come_in_clear(w, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len))
+	else if (!gw_may_come_in_clear(w->view, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len))
 		gw_drop(w, m, GW_DROP_CLEAR);
 	else
 		to_kernel(w, port, m);

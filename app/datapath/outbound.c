@@ -47,7 +47,7 @@ look_up(struct gw_worker *w, uint8_t port, const struct gw_flow flow[], struct g
 		return;
 	gw_policy_lookup(w->view->policy, miss, got, n_miss);
 	for (uint16_t i = 0; i < n_miss; i++) {
-		got[i] = gw_verdict_on_port(w, miss[i], got[i], port);
+		got[i] = gw_verdict_on_port(w->view, miss[i], got[i], port);
 		v[at[i]] = got[i];
 	}
 	w->last_flow = *miss[n_miss - 1];

@@ -196,6 +196,8 @@ gw_cmd_explain(struct gw_cmd *cmd)
 	policy_fact(t, &ex);
 	gw_fact(t, "fate", "fate", GW_KIND_TEXT);
 	gw_cell_text(t, fate(&ex));
+	gw_fact(t, "drop", "dropped as", GW_KIND_TEXT);
+	gw_cell_text(t, ex.dropped ? gw_drop_info[ex.drop].name : NULL);
 	tunnel_facts(t, ex.tunnel);
 	nexthop_facts(t, cmd->gw, &ex);
 	if (ex.tunnel != NULL || gw_cmd_json(cmd))

@@ -205,9 +205,15 @@ class Console(GatewayTest):
         self.assertEqual(said["packet"]["inner_mtu"],
                          self.w.gateway.show("tunnel t4")["tunnel"]["inner_mtu"])
         for far, drop in (("10.66.0.1", "policy"), ("10.99.0.1", "no_policy")):
-            self.assertEqual(self.explain(HOST4, far, "udp", 1, 2)["packet"]["fate"], "drop")
+            said = self.explain(HOST4, far, "udp", 1, 2)["packet"]
+            self.assertEqual(said["fate"], "drop")
+            self.assertEqual(said["drop"], drop)
             with self.expect(**{f"drop_{drop}": 1}):
                 self.w.lan.send(esp.udp_packet(HOST4, far, 1, 2))
+        # a source that no port has; what should have come through the tunnel
+        self.assertEqual(self.explain("203.0.113.9", FAR4, "udp", 1, 2)["packet"]["drop"],
+                         "spoofed")
+        self.assertEqual(self.explain(FAR4, HOST4, "udp", 1, 2)["packet"]["drop"], "clear")
         self.assertIn("clear", self.explain(HOST4, PEER4, "udp", 1, 2)["packet"]["fate"])
         self.w.lan.send(esp.udp_packet(HOST4, PEER4, 1, 2, b"bypass"))
         self.assertEqual(self.w.wan.receive(lambda p: p.dst == PEER4).body[8:], b"bypass")
