@@ -47,12 +47,9 @@ static void
 decide(const struct gw_view *view, struct gw_explain *ex)
 {
 	const struct gw_flow *flow = &ex->flow;
-	struct gw_addr src = {.family = flow->family};
-	const struct gw_nexthop *from;
+	const struct gw_nexthop *from = gw_view_nexthop(view, flow->family, flow->src);
 	struct gw_decision d;
 
-	memcpy(&src.a, flow->src, gw_addr_len(flow->family));
-	from = gw_view_route(view, &src);
 	ex->verdict = gw_verdict_of(view, flow);
 	ex->rule = gw_policy_rule_get(view->policy, ex->verdict.rule);
 	if (from->kind == GW_NH_LOCAL)

@@ -217,9 +217,7 @@ build_tunnels(struct build *b)
 const struct gw_nexthop *
 gw_view_route(const struct gw_view *view, const struct gw_addr *dst)
 {
-	if (dst->family == AF_INET)
-		return &view->nh[gw_fib_lookup4(view->fib4, dst->a.ip4)];
-	return &view->nh[gw_fib_lookup6(view->fib6, dst->a.ip6)];
+	return gw_view_nexthop(view, dst->family, &dst->a);
 }
 
 static void

@@ -164,12 +164,6 @@ classify4(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 	return classify_ours(local, m, (const uint8_t *)ip, ip->next_proto_id, hlen, len, l2_len);
 }
 
-static inline bool
-ip6_is_link_local(const uint8_t *a)
-{
-	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
-}
-
 /** Behind extension headers: to us, or not for forwarding by us. */
 static inline int
 classify6_ours(const struct gw_local *local, struct rte_mbuf *m, const struct rte_ipv6_hdr *ip,
@@ -211,7 +205,7 @@ classify6(const struct gw_local *local, struct rte_mbuf *m, uint32_t l2_len)
 	set_header_lens(m, l2_len, sizeof(*ip), 0);
 	if (gw_local_has6(local, dst))
 		return classify6_ours(local, m, ip, len, l2_len);
-	if (unlikely(dst[0] == 0xff || ip6_is_link_local(dst) || ip6_is_link_local(src)))
+	if (unlikely(dst[0] == 0xff || gw_ip6_is_link_local(dst) || gw_ip6_is_link_local(src)))
 		return GW_CLASS_PUNT;
 	return GW_CLASS_CLEAR;
 }

@@ -168,15 +168,12 @@ is_on_local_side(const struct gw_view *view, const struct gw_flow *flow, struct 
 	const struct gw_policy_rule *rule = gw_policy_rule_get(view->policy, v.rule);
 	uint8_t host_port;
 	const struct gw_nexthop *ours;
-	rte_be32_t ip4;
 
 	if (rule == NULL || !prefix_has(&rule->sel.local, flow->family, flow->dst) ||
 			!prefix_has(&rule->sel.local, flow->family, flow->src) ||
 			!gw_is_on_link(view, flow->family, flow->dst, &host_port))
 		return false;
-	memcpy(&ip4, flow->src, sizeof(ip4));
-	ours = &view->nh[flow->family == AF_INET ? gw_fib_lookup4(view->fib4, ip4)
-						 : gw_fib_lookup6(view->fib6, flow->src)];
+	ours = gw_view_nexthop(view, flow->family, flow->src);
 	return ours->kind == GW_NH_LOCAL && ours->port == host_port;
 }
 
@@ -222,22 +219,12 @@ gw_decide(const struct gw_view *view, const struct gw_flow *flow, struct gw_verd
 bool
 gw_is_on_link(const struct gw_view *view, uint8_t family, const uint8_t *addr, uint8_t *port)
 {
-	const struct gw_nexthop *nh;
-	rte_be32_t ip4;
+	const struct gw_nexthop *nh = gw_view_nexthop(view, family, addr);
 
-	memcpy(&ip4, addr, sizeof(ip4));
-	nh = &view->nh[family == AF_INET ? gw_fib_lookup4(view->fib4, ip4)
-					 : gw_fib_lookup6(view->fib6, addr)];
 	*port = nh->port;
 	return nh->kind == GW_NH_GLEAN ||
 			(nh->kind == GW_NH_ETHER && nh->via.family == family &&
 					memcmp(&nh->via.a, addr, gw_addr_len(family)) == 0);
-}
-
-static bool
-is_link_local(const uint8_t *ip6)
-{
-	return ip6[0] == 0xfe && (ip6[1] & 0xc0) == 0x80;
 }
 
 static bool
@@ -257,8 +244,8 @@ gw_may_come_in_clear(const struct gw_view *view, const uint8_t *ip, uint32_t len
 	gw_flow_parse(&flow, ip, len);
 	if (is_ike(&flow) ||
 			(flow.family == AF_INET6 &&
-					(is_nd(&flow, ip, len) || is_link_local(flow.src) ||
-							is_link_local(flow.dst))))
+					(is_nd(&flow, ip, len) || gw_ip6_is_link_local(flow.src) ||
+							gw_ip6_is_link_local(flow.dst))))
 		return true;
 	gw_flow_reverse(&back, &flow);
 	v = gw_verdict_of(view, &back);
@@ -269,15 +256,9 @@ bool
 gw_source_fits(const struct gw_view *view, const struct gw_flow *flow, uint8_t port)
 {
 	const struct gw_nexthop *nh;
-	rte_be32_t ip4;
 
 	if (!view->source_check)
 		return true;
-	if (flow->family == AF_INET6) {
-		nh = &view->nh[gw_fib_lookup6(view->fib6, flow->src)];
-	} else {
-		memcpy(&ip4, flow->src, sizeof(ip4));
-		nh = &view->nh[gw_fib_lookup4(view->fib4, ip4)];
-	}
+	nh = gw_view_nexthop(view, flow->family, flow->src);
 	return nh->kind >= GW_NH_GLEAN && nh->port == port;
 }

@@ -211,6 +211,13 @@ gw_flow_parse(struct gw_flow *f, const void *ip, uint32_t len)
 		memset(f, 0, sizeof(*f));
 }
 
+/** fe80::/10 (RFC 4291 2.5.6). */
+static inline bool
+gw_ip6_is_link_local(const uint8_t *a)
+{
+	return a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
+}
+
 /** 32 bits that spread flows well; not RSS's hash. */
 static inline uint32_t
 gw_flow_hash(const struct gw_flow *f)

@@ -141,16 +141,10 @@ static inline const struct gw_nexthop *
 gw_route(const struct gw_worker *w, const struct rte_mbuf *m)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-	rte_be32_t dst;
-	uint32_t i;
 
-	if (likely(ip[0] >> 4 == 4)) {
-		memcpy(&dst, ip + 16, sizeof(dst));
-		i = gw_fib_lookup4(w->view->fib4, dst);
-	} else {
-		i = gw_fib_lookup6(w->view->fib6, ip + 24);
-	}
-	return &w->view->nh[i];
+	if (likely(ip[0] >> 4 == 4))
+		return gw_view_nexthop(w->view, AF_INET, ip + 16);
+	return gw_view_nexthop(w->view, AF_INET6, ip + 24);
 }
 
 /** Can the packet be forwarded, TTL or hop limit 2 or more? */

@@ -135,4 +135,16 @@ struct gw_view {
 	bool source_check; /* clear packets: the source is to be routed to the port (RFC 3704) */
 };
 
+/** The next hop of an address, 4 or 16 bytes in wire order at @p addr. */
+static inline const struct gw_nexthop *
+gw_view_nexthop(const struct gw_view *view, uint8_t family, const void *addr)
+{
+	rte_be32_t ip4;
+
+	if (unlikely(family == AF_INET6))
+		return &view->nh[gw_fib_lookup6(view->fib6, addr)];
+	memcpy(&ip4, addr, sizeof(ip4));
+	return &view->nh[gw_fib_lookup4(view->fib4, ip4)];
+}
+
 #endif /* VIEW_H */
