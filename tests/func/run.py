@@ -2,108 +2,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Run the functional tests: tests/func/run.py --gw BINARY [NAME...]
 
-Each test is a line "ok NUMBER - NAME", "not ok ..." or "ok ... # SKIP REASON".
 NAMEs are parts of test names: "esp", "test_esp.Algorithms", "wrong_queue".
 """
 
-import argparse
 import os
 import sys
-import time
-import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "..", "tools", "lib")]
 
-import netns  # noqa: E402
-
-
-class Tap(unittest.TestResult):
-    """Results as lines that tools/test counts."""
-
-    def __init__(self):
-        super().__init__()
-        self.number = 0
-        self.began = 0.0
-
-    def _line(self, word, test, note=""):
-        self.number += 1
-        name = test.id() if hasattr(test, "id") else str(test)
-        took = time.monotonic() - self.began
-        print(f"{word} {self.number} - {name} ({took:.2f} s){note}", flush=True)
-
-    def _diagnostics(self, err, test):
-        for line in self._exc_info_to_string(err, test).rstrip().splitlines():
-            print(f"# {line}", flush=True)
-
-    def startTest(self, test):
-        super().startTest(test)
-        self.began = time.monotonic()
-
-    def addSuccess(self, test):
-        super().addSuccess(test)
-        self._line("ok", test)
-
-    def addFailure(self, test, err):
-        super().addFailure(test, err)
-        self._line("not ok", test)
-        self._diagnostics(err, test)
-
-    def addError(self, test, err):
-        super().addError(test, err)
-        self._line("not ok", test)
-        self._diagnostics(err, test)
-
-    def addSkip(self, test, reason):
-        super().addSkip(test, reason)
-        self._line("ok", test, f" # SKIP {reason}")
-
-    def addSubTest(self, test, subtest, err):
-        super().addSubTest(test, subtest, err)
-        if err is not None:
-            self._line("not ok", subtest)
-            self._diagnostics(err, test)
-
-
-def each(suite):
-    """The tests of nested suites."""
-    for item in suite:
-        if isinstance(item, unittest.TestSuite):
-            yield from each(item)
-        else:
-            yield item
-
-
-def chosen(suite, names):
-    """Those whose names hold one of these."""
-    return unittest.TestSuite(t for t in each(suite)
-                              if not names or any(n in t.id() for n in names))
-
-
-def main():
-    """Find, choose, run."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--gw", required=True, help="the dpdk-pcpu-gw binary")
-    parser.add_argument("--list", action="store_true", help="only say which tests there are")
-    parser.add_argument("names", nargs="*", help="parts of the names of tests to run")
-    args = parser.parse_args()
-    os.environ["PCPU_GW"] = os.path.abspath(args.gw)
-    if os.geteuid() != 0:
-        sys.exit("tests/func/run.py: run it as root: it makes network namespaces")
-    netns.exit_on_signals(KeyboardInterrupt)  # unittest takes SystemExit for a failed test
-    suite = chosen(unittest.defaultTestLoader.discover(HERE, "test_*.py"), args.names)
-    if args.list:
-        print("\n".join(t.id() for t in each(suite)))
-        return 0
-    result = Tap()
-    try:
-        suite.run(result)
-    except KeyboardInterrupt:
-        print("Bail out! ended by a signal", flush=True)
-        return 130
-    print(f"1..{result.number}")
-    return 0 if result.wasSuccessful() and result.number else 1
-
+import tap  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tap.run(HERE, tap.arguments(__doc__).parse_args()))

@@ -105,7 +105,7 @@ class Namespace:
         """
         kwargs.setdefault("stdin", subprocess.DEVNULL)
         process = subprocess.Popen([*self.prefix(), *(str(a) for a in argv)],
-                                   start_new_session=True, preexec_fn=_die_with_parent, **kwargs)
+                                   start_new_session=True, preexec_fn=die_with_parent, **kwargs)
         self.processes.append(process)
         return process
 
@@ -127,7 +127,7 @@ def _setns(fd):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def _die_with_parent():
+def die_with_parent():
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
