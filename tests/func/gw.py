@@ -38,6 +38,7 @@ FAR4, FAR6 = "10.2.0.2", "fd02::2"
 
 ETH_P_ALL = 3
 PACKET_OUTGOING = 4
+SOL_PACKET, PACKET_QDISC_BYPASS = 263, 20
 MLD_MAC = bytes.fromhex("333300000016")  # the kernel's multicast listener reports, at any time
 SO_RCVBUFFORCE = 33
 
@@ -69,14 +70,21 @@ class Frame:
 
 
 class Wire:
-    """What is at the other end of one of the gateway's ports."""
+    """What is at the other end of one of the gateway's ports.
 
-    def __init__(self, namespace, interface, mac):
+    outgoing: somebody else is there; we see what the gateway sends to them, and it does not see
+    what we do.
+    """
+
+    def __init__(self, namespace, interface, mac, outgoing=False):
+        self.outgoing = outgoing
         self.mac = mac_bytes(mac)
         self.port_mac = mac_of(namespace, interface)  # net_tap's two ends share it
         self.socket = namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 64 << 20)
+        if outgoing:
+            self.socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
         self.socket.bind((interface, ETH_P_ALL))
         self.socket.setblocking(False)
         self.waiting = []
@@ -113,7 +121,7 @@ class Wire:
                 if err.errno == errno.ENETDOWN:
                     continue  # said once; what came before is still there
                 raise
-            if address[2] != PACKET_OUTGOING and data[:6] != MLD_MAC:
+            if (address[2] == PACKET_OUTGOING) == self.outgoing and data[:6] != MLD_MAC:
                 self.waiting.append(Frame(data[:6], data[6:12],
                                           struct.unpack_from("!H", data, 12)[0], data[14:]))
 
