@@ -98,6 +98,7 @@ read_answer(int fd, struct gw_text *answer)
 		if (n <= 0)
 			return -1;
 		gw_text_add(answer, buf, n);
+		explicit_bzero(buf, n); /* "with keys" */
 		if (answer->failed)
 			return -1;
 		/* the mark is the last thing sent before we say more */
@@ -178,7 +179,7 @@ static int
 run_lines(int fd, const char *const *commands)
 {
 	const char mode = GW_SESSION_LINES;
-	struct gw_text answer = {0};
+	struct gw_text answer = {.secret = true}; /* may be "with keys" */
 	int status;
 
 	send_all(fd, &mode, 1);
@@ -212,6 +213,8 @@ relay(int fd)
 				return;
 			if (n > 0 && write_all(out, n) != 0)
 				return;
+			if (n > 0)
+				explicit_bzero(out, n); /* "with keys" */
 		}
 		if (p[1].revents != 0) {
 			n = read(STDIN_FILENO, keys, sizeof(keys));

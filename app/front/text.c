@@ -7,6 +7,23 @@
 
 #include "text.h"
 
+/* realloc() would leave a copy of a secret where it was. */
+static char *
+grow(struct gw_text *t, size_t cap)
+{
+	char *s;
+
+	if (!t->secret || t->s == NULL)
+		return realloc(t->s, cap);
+	s = malloc(cap);
+	if (s == NULL)
+		return NULL;
+	memcpy(s, t->s, t->len + 1);
+	explicit_bzero(t->s, t->cap);
+	free(t->s);
+	return s;
+}
+
 static bool
 reserve(struct gw_text *t, size_t n)
 {
@@ -19,7 +36,7 @@ reserve(struct gw_text *t, size_t n)
 		cap *= 2;
 	if (cap == t->cap)
 		return true;
-	s = realloc(t->s, cap);
+	s = grow(t, cap);
 	if (s == NULL) {
 		t->failed = true;
 		return false;
@@ -82,13 +99,17 @@ void
 gw_text_clear(struct gw_text *t)
 {
 	t->len = 0;
-	if (t->s != NULL)
+	if (t->s != NULL && t->secret)
+		explicit_bzero(t->s, t->cap);
+	else if (t->s != NULL)
 		t->s[0] = '\0';
 }
 
 void
 gw_text_fini(struct gw_text *t)
 {
+	if (t->s != NULL && t->secret)
+		explicit_bzero(t->s, t->cap);
 	free(t->s);
 	memset(t, 0, sizeof(*t));
 }

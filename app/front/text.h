@@ -16,6 +16,7 @@ struct gw_text {
 	size_t len;
 	size_t cap;
 	bool failed;
+	bool secret; /* set by who puts keys into it: wiped when it moves, is emptied or freed */
 };
 
 void gw_text_add(struct gw_text *t, const char *s, size_t n);
