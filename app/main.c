@@ -19,6 +19,7 @@
 
 #include "control/control.h"
 #include "front/console.h"
+#include "front/peer_commands.h"
 #include "log.h"
 #include "options.h"
 
@@ -225,6 +226,8 @@ act(int argc, char **argv, const struct gw_options *opt)
 		return gw_attach(opt->socket, opt->commands);
 	case GW_MODE_MAKE_TUNNEL:
 		return make_tunnel(opt);
+	case GW_MODE_PEER_COMMANDS:
+		return gw_peer_commands_main(opt);
 	case GW_MODE_CONFIG_DOC:
 		gw_config_doc(stdout);
 		return EXIT_SUCCESS;

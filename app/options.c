@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "front/peer_commands.h"
 #include "options.h"
 
 enum {
@@ -23,6 +24,9 @@ enum {
 	OPT_PLAIN,
 	OPT_REPLAY_WINDOW,
 	OPT_OUT_DIR,
+	OPT_PEER_COMMANDS,
+	OPT_CPUS,
+	OPT_WITH_KEYS,
 	OPT_CONFIG_DOC,
 	OPT_CONSOLE_DOC,
 	OPT_COUNTERS_DOC,
@@ -48,6 +52,9 @@ static const struct option long_options[] = {
 	{"plain", no_argument, NULL, OPT_PLAIN},
 	{"replay-window", required_argument, NULL, OPT_REPLAY_WINDOW},
 	{"out-dir", required_argument, NULL, OPT_OUT_DIR},
+	{"peer-commands", no_argument, NULL, OPT_PEER_COMMANDS},
+	{"cpus", required_argument, NULL, OPT_CPUS},
+	{"with-keys", no_argument, NULL, OPT_WITH_KEYS},
 	{"config-doc", no_argument, NULL, OPT_CONFIG_DOC},
 	{"console-doc", no_argument, NULL, OPT_CONSOLE_DOC},
 	{"counters-doc", no_argument, NULL, OPT_COUNTERS_DOC},
@@ -62,6 +69,7 @@ static const char help[] =
 		"       dpdk-pcpu-gw --attach [--socket PATH] [-e COMMAND]...\n"
 		"       dpdk-pcpu-gw --make-tunnel --name NAME --local ADDR --remote ADDR\n"
 		"                    --local-net NET --remote-net NET [options below]\n"
+		"       dpdk-pcpu-gw --peer-commands -c FILE [--name NAME] [--cpus N] [--with-keys]\n"
 		"\n"
 		"An IPsec gateway with one SA per CPU (RFC 9611).\n"
 		"\n"
@@ -90,6 +98,12 @@ static const char help[] =
 		"      --plain           ESP without UDP\n"
 		"      --out-dir DIR     write DIR/NAME-a.conf and DIR/NAME-b.conf, mode 0600,\n"
 		"                        instead of printing\n"
+		"\n"
+		"Print a sh script that makes a Linux machine the other end of a tunnel:\n"
+		"      --peer-commands   of the configuration -c FILE\n"
+		"      --name NAME       of the tunnel, if there are several\n"
+		"      --cpus N          of the Linux machine, where it has fewer than there are SAs\n"
+		"      --with-keys       with the keys in it; else it asks for them\n"
 		"\n"
 		"Documents, from the tables the program itself uses:\n"
 		"      --config-doc --console-doc --counters-doc\n"
@@ -216,6 +230,8 @@ option_mode(int c)
 		return GW_MODE_ATTACH;
 	case OPT_MAKE_TUNNEL:
 		return GW_MODE_MAKE_TUNNEL;
+	case OPT_PEER_COMMANDS:
+		return GW_MODE_PEER_COMMANDS;
 	case OPT_CONFIG_DOC:
 		return GW_MODE_CONFIG_DOC;
 	case OPT_CONSOLE_DOC:
@@ -298,6 +314,14 @@ parse_option(int c, char **argv, struct gw_options *opt, struct gw_error *err)
 	case OPT_SOCKET:
 		opt->socket = optarg;
 		return 0;
+	case OPT_CPUS:
+		rc = parse_number("--cpus", optarg, GW_PEER_MAX_CPUS, &opt->cpus, err);
+		if (rc == 0 && opt->cpus == 0)
+			rc = refuse(err, "--cpus", optarg, "a machine has one at least");
+		return rc;
+	case OPT_WITH_KEYS:
+		opt->with_keys = true;
+		return 0;
 	case '?':
 	case ':':
 		return bad_option(c, argv, err);
@@ -328,23 +352,38 @@ make_tunnel_problem(const struct gw_make_tunnel *mt)
 	return NULL;
 }
 
+/* What of the options does not go with the mode; NULL: nothing. */
+static const char *
+mode_problem(const struct gw_options *opt)
+{
+	const struct gw_make_tunnel *mt = &opt->make_tunnel;
+	bool reads = opt->mode == GW_MODE_RUN || opt->mode == GW_MODE_CHECK ||
+			opt->mode == GW_MODE_PEER_COMMANDS;
+	bool named = opt->mode == GW_MODE_MAKE_TUNNEL || opt->mode == GW_MODE_PEER_COMMANDS;
+
+	if (opt->mode == GW_MODE_MAKE_TUNNEL && make_tunnel_problem(mt) != NULL)
+		return make_tunnel_problem(mt);
+	if (opt->mode != GW_MODE_MAKE_TUNNEL && (mt->a.family != 0 || opt->out_dir != NULL))
+		return "--name, --local, --out-dir and the like go with --make-tunnel";
+	if (!named && mt->name[0] != '\0')
+		return "--name, --local, --out-dir and the like go with --make-tunnel";
+	if (opt->mode != GW_MODE_PEER_COMMANDS && (opt->cpus != 0 || opt->with_keys))
+		return "--cpus and --with-keys go with --peer-commands";
+	if (reads && opt->config_file == NULL)
+		return "no configuration: -c FILE; --help shows all options";
+	if (opt->mode != GW_MODE_ATTACH && (opt->commands != NULL || opt->socket != NULL))
+		return "-e and --socket go with --attach";
+	return NULL;
+}
+
 static int
 check(const struct gw_options *opt, struct gw_error *err)
 {
-	const struct gw_make_tunnel *mt = &opt->make_tunnel;
-	const char *problem = NULL;
+	const char *problem;
 
 	if (opt->mode == GW_MODE_HELP || opt->mode == GW_MODE_VERSION)
 		return 0;
-	if (opt->mode == GW_MODE_MAKE_TUNNEL)
-		problem = make_tunnel_problem(mt);
-	else if (mt->name[0] != '\0' || mt->a.family != 0 || opt->out_dir != NULL)
-		problem = "--name, --local, --out-dir and the like go with --make-tunnel";
-	else if ((opt->mode == GW_MODE_RUN || opt->mode == GW_MODE_CHECK) &&
-			opt->config_file == NULL)
-		problem = "no configuration: -c FILE; --help shows all options";
-	else if (opt->mode != GW_MODE_ATTACH && (opt->commands != NULL || opt->socket != NULL))
-		problem = "-e and --socket go with --attach";
+	problem = mode_problem(opt);
 	if (problem == NULL)
 		return 0;
 	gw_error_set(err, NULL, 0, "%s", problem);

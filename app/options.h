@@ -18,6 +18,7 @@ enum gw_mode {
 	GW_MODE_CHECK, /* --check: read the file, say what is wrong, touch nothing */
 	GW_MODE_ATTACH, /* --attach: talk to a running gateway's console */
 	GW_MODE_MAKE_TUNNEL,
+	GW_MODE_PEER_COMMANDS, /* --peer-commands: a Linux peer's script; no EAL */
 	GW_MODE_CONFIG_DOC, /* --config-doc: docs/config.md from the key table */
 	GW_MODE_CONSOLE_DOC, /* --console-doc: docs/console.md's command table */
 	GW_MODE_COUNTERS_DOC, /* --counters-doc */
@@ -32,8 +33,10 @@ struct gw_options {
 	const char *socket; /* --socket PATH: of the gateway; NULL: GW_DEFAULT_SOCKET */
 	const char *const
 			*commands; /* --attach -e 'show workers' -e ...; NULL-terminated, or NULL */
-	struct gw_make_tunnel make_tunnel;
+	struct gw_make_tunnel make_tunnel; /* its name is --peer-commands', too */
 	const char *out_dir; /* --make-tunnel --out-dir DIR; NULL: standard output */
+	unsigned int cpus; /* --peer-commands --cpus N; 0: not said */
+	bool with_keys; /* --peer-commands --with-keys */
 	int eal_argc; /* of main()'s arguments, those for EAL, argv[0] included */
 };
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "argument.h"
+#include "peer_commands.h"
 
 static const struct {
 	uint8_t number;
@@ -116,6 +117,14 @@ is_path(const char *s)
 }
 
 static bool
+is_cpus(const char *s)
+{
+	uint64_t v;
+
+	return gw_cmd_number(s, GW_PEER_MAX_CPUS, &v) && v > 0;
+}
+
+static bool
 is_word(const char *s)
 {
 	return s[0] != '\0';
@@ -133,6 +142,7 @@ static const struct gw_argument arguments[] = {
 		{"SPORT", "a port number, 0 to 65535", is_port_number, 0},
 		{"DPORT", "a port number, 0 to 65535", is_port_number, 0},
 		{"KEYFILE", "path of a file, from / on: the gateway reads it", is_path, 0},
+		{"CPUS", "how many CPUs the peer has, 1 to 65536", is_cpus, 0},
 		{"WORD", "a word", is_word, 0},
 };
 

@@ -28,6 +28,8 @@ const struct gw_command gw_commands[] = {
 				"MAC addresses, as the kernel knows them"},
 		{"show routes [json]", gw_cmd_show_routes,
 				"routes through the ports, as the kernel has them"},
+		{"show peer-commands TUNNEL [cpus CPUS] [with keys]", gw_cmd_show_peer,
+				"a sh script that makes a Linux machine the other end of a tunnel"},
 		{"show version [json]", gw_cmd_show_version, "versions, process, how long it runs"},
 		{"explain SRC DST PROTO [SPORT DPORT] [json]", gw_cmd_explain,
 				"what would happen to such a packet, and why"},

@@ -64,6 +64,7 @@ gw_cmd_fn gw_cmd_show_stats;
 gw_cmd_fn gw_cmd_show_neighbours;
 gw_cmd_fn gw_cmd_show_routes;
 gw_cmd_fn gw_cmd_show_version;
+gw_cmd_fn gw_cmd_show_peer;
 gw_cmd_fn gw_cmd_explain;
 
 /* change */

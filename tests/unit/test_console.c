@@ -185,6 +185,96 @@ test_verbs(void **state)
 	does(line, 0, "add paris in 4000 -1 aes128gcm16 4500>4500 key 01..14", "");
 }
 
+/* A configuration of the fake's tunnel paris: SA 0x1001 out with @out_key, 0x1000 in with c0... */
+static void
+write_config(const char *out_key)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	fprintf(f,
+			"state_file = \"/tmp/s\"; ports = ( { name = \"w\"; device = \"d\"; "
+			"addresses = [ \"192.0.2.1/24\" ]; } ); tunnels = ( { name = \"paris\"; "
+			"local = \"192.0.2.1\"; remote = \"192.0.2.2\"; algo = \"aes128gcm16\"; "
+			"selectors = ( { local = \"10.1.0.0/16\"; remote = \"10.2.0.0/16\"; } ); "
+			"sas = ( { pcpu = \"any\"; out = { spi = 0x1001; key = \"%s\"; sport = "
+			"4500; dport = 4500; }; in = { spi = 0x1000; key = "
+			"\"c0ffee0000000000000000000000000000000001\"; sport = 4500; dport = 4500; "
+			"}; } ); } );\n",
+			out_key);
+	fclose(f);
+	chmod(path, 0600);
+}
+
+/* Make @key the one that the fake's SA has in use. */
+static void
+use_key(unsigned int sa, const char *key)
+{
+	struct ipsec_pcpu_sa_params prm = gw->tunnel[0].sas[sa]->prm;
+
+	for (unsigned int i = 0; i < 20; i++)
+		sscanf(key + 2 * i, "%2hhx", &prm.key[i]);
+	gw_reserve_id(gw->ctx, &prm, gw->tunnel[0].sas[sa]->reserve_id);
+}
+
+static void
+test_peer_commands(void **state)
+{
+	static const char in_key[] = "c0ffee0000000000000000000000000000000001";
+	static const char out_key[] = "beef000000000000000000000000000000000002";
+	struct gw_text out = {0};
+	bool leave;
+
+	/* oslo's selector has a range of ports that policies cannot say */
+	does("show peer-commands oslo", -ENOENT, "",
+			"error: tunnel \"oslo\" has no SAs: --make-tunnel makes some, for both ends\n");
+	assert_int_equal(run("show peer-commands paris", &out, &leave), -EINVAL);
+	assert_non_null(strstr(gw_text_str(&out), "a policy of Linux's takes one port or all"));
+	assert_null(strstr(gw_text_str(&out), "#!"));
+	((struct gw_config_tunnel *)(uintptr_t)gw->tunnel[0].cfg)->n_selectors = 1;
+
+	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
+	assert_memory_equal(gw_text_str(&out), "#!/bin/sh\n", 10);
+	assert_null(strstr(gw_text_str(&out), "5a5a"));
+	assert_non_null(strstr(gw_text_str(&out), "${KEY_00001001:?}"));
+	assert_false(out.secret);
+	/* what the fake has received, and sent; also behind "clear stats" */
+	shows("show peer-commands paris",
+			"dir out pcpu-num 0 replay-window 0 replay-oseq 17825792");
+	shows("show peer-commands paris", "dir in pcpu-num 0 replay-window 1024 replay-seq 6025");
+	shows("sh peer paris cpus 1", "pcpu-num 0");
+	does("show peer-commands paris cpus 0", -EINVAL, "",
+			"error: word 5: \"0\"? expected CPUS (how many CPUs the peer has, 1 to "
+			"65536)\n");
+	does("show peer-commands paris with", -EINVAL, "",
+			"error: word 5 is missing: expected keys\n");
+	assert_int_equal(run("show peer-commands paris yes", &out, &leave), -EINVAL);
+
+	/* keys come from the file, and only where they are those in use */
+	gw->ctx = aligned_alloc(64, (ipsec_pcpu_ctx_size() + 63) / 64 * 64);
+	assert_int_equal(ipsec_pcpu_ctx_init(gw->ctx), 0);
+	gw->cfg.file = path;
+	assert_int_equal(run("show peer-commands paris with keys", &out, &leave), -ENOENT);
+	write_config(out_key);
+	use_key(0, in_key);
+	use_key(1, in_key);
+	assert_int_equal(run("show peer-commands paris cpus 2 with keys", &out, &leave), 0);
+	assert_true(out.secret);
+	assert_non_null(strstr(gw_text_str(&out), " 0xc0ffee0000000000000000000000000000000001 "));
+	assert_null(strstr(gw_text_str(&out), "beef"));
+	assert_non_null(strstr(gw_text_str(&out),
+			"KEY_00001001=0x...  # 20 bytes; the configuration file has another one"));
+	assert_non_null(strstr(gw_text_str(&out), "KEY_00001003=0x...  # 20 bytes; not in the"));
+	use_key(1, out_key);
+	assert_int_equal(run("show peer-commands paris with keys", &out, &leave), 0);
+	assert_non_null(strstr(gw_text_str(&out), " 0xbeef"));
+	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
+	assert_null(strstr(gw_text_str(&out), "beef"));
+	ipsec_pcpu_ctx_fini(gw->ctx);
+	free(gw->ctx);
+	gw_text_fini(&out);
+}
+
 /* A client: what it got so far. The loop runs until it got what it waits for. */
 static struct client {
 	int fd;
@@ -685,6 +775,7 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_show, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_contents, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_verbs, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_peer_commands, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_exec, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_exec_last_line, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_exec_long_line, setup, teardown),

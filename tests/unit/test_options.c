@@ -114,6 +114,23 @@ test_make_tunnel(void **state)
 }
 
 static void
+test_peer_commands(void **state)
+{
+	struct gw_options opt;
+
+	must("gw --peer-commands -c gw.conf", &opt);
+	assert_int_equal(opt.mode, GW_MODE_PEER_COMMANDS);
+	assert_string_equal(opt.make_tunnel.name, "");
+	assert_string_equal(opt.config_file, "gw.conf");
+	assert_int_equal(opt.cpus, 0);
+	assert_false(opt.with_keys);
+	must("gw -- --peer-commands --name paris --config gw.conf --with-keys --cpus 65536", &opt);
+	assert_string_equal(opt.make_tunnel.name, "paris");
+	assert_int_equal(opt.cpus, 65536);
+	assert_true(opt.with_keys);
+}
+
+static void
 test_refused(void **state)
 {
 	/* clang-format off */
@@ -129,6 +146,14 @@ test_refused(void **state)
 		{"gw -- -c x -e show", "-e and --socket go with --attach"},
 		{"gw -- -c x --socket y", "-e and --socket go with --attach"},
 		{"gw -- -c x --name y", "--name, --local, --out-dir and the like go with"},
+		{"gw --peer-commands", "no configuration: -c FILE"},
+		{"gw --peer-commands -c x --check", "two of --check, --attach"},
+		{"gw --peer-commands -c x --local 192.0.2.1", "--name, --local, --out-dir and"},
+		{"gw --peer-commands -c x -e show", "-e and --socket go with --attach"},
+		{"gw --peer-commands -c x --cpus 0", "--cpus \"0\": a machine has one at least"},
+		{"gw --peer-commands -c x --cpus 65537", "--cpus is 0 to 65536, not \"65537\""},
+		{"gw -c x --with-keys", "--cpus and --with-keys go with --peer-commands"},
+		{"gw --attach --cpus 2", "--cpus and --with-keys go with --peer-commands"},
 		{"gw --make-tunnel", "--make-tunnel wants --name"},
 		{"gw --make-tunnel --name 1234567890123456", "--name \"1234567890123456\": 1 to 15"},
 		{"gw --make-tunnel --name a/b", "--name \"a/b\": 1 to 15"},
@@ -162,6 +187,7 @@ main(void)
 			cmocka_unit_test(test_run),
 			cmocka_unit_test(test_attach),
 			cmocka_unit_test(test_make_tunnel),
+			cmocka_unit_test(test_peer_commands),
 			cmocka_unit_test(test_refused),
 	};
 
