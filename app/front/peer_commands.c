@@ -204,10 +204,8 @@ put_seq(const struct line *line, struct gw_text *out)
 static bool
 mixes_families(const struct gw_peer *peer)
 {
-	const struct gw_selector *sel;
-
-	for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++)
-		if (sel->local.addr.family != peer->tunnel->local.family)
+	for (unsigned int i = 0; i < peer->n_sel; i++)
+		if (peer->sel[i]->local.addr.family != peer->tunnel->local.family)
 			return true;
 	return false;
 }
@@ -490,20 +488,24 @@ put_up(const struct script *s)
 }
 
 int
-gw_peer_commands(const struct gw_peer *peer, struct gw_text *out, struct gw_error *err)
+gw_peer_commands(const struct gw_peer *asked, struct gw_text *out, struct gw_error *err)
 {
-	struct script s = {.peer = peer, .out = out};
+	struct gw_peer peer = *asked;
+	struct script s = {.peer = &peer, .out = out};
 	struct gw_peer_policies *policies = NULL;
 	int rc;
 
-	s.line = calloc(RTE_MAX(peer->n_sas, 1u), sizeof(s.line[0]));
-	if (s.line == NULL) {
+	rc = gw_peer_selectors(&peer);
+	s.line = calloc(RTE_MAX(peer.n_sas, 1u), sizeof(s.line[0]));
+	if (rc != 0 || s.line == NULL) {
 		gw_error_set(err, NULL, 0, "no memory");
+		free(peer.sel);
+		free(s.line);
 		return -ENOMEM;
 	}
 	rc = plan(&s, err);
 	if (rc == 0)
-		rc = gw_peer_policies_make(peer, &policies, err);
+		rc = gw_peer_policies_make(&peer, &policies, err);
 	s.policies = policies;
 	if (rc == 0) {
 		put_head(&s);
@@ -514,6 +516,7 @@ gw_peer_commands(const struct gw_peer *peer, struct gw_text *out, struct gw_erro
 		gw_text_puts(out, peer_script_end);
 	}
 	gw_peer_policies_free(policies);
+	free(peer.sel);
 	free(s.line);
 	return rc;
 }

@@ -30,6 +30,9 @@ struct gw_peer {
 	unsigned int cpus; /* of the peer; 0: not known */
 	bool with_keys;
 	bool live; /* of a running gateway */
+	/* filled by gw_peer_commands(): all that leads into the tunnel, its own and policies' */
+	const struct gw_selector **sel;
+	unsigned int n_sel;
 };
 
 /** How many CPUs a peer may be said to have: more than Linux can. */
@@ -45,8 +48,8 @@ int gw_peer_commands_main(const struct gw_options *opt);
 
 struct gw_peer_policies;
 
-/** The i-th selector that leads into the tunnel, its own or a policy's; NULL from the end on. */
-const struct gw_selector *gw_peer_selector(const struct gw_peer *peer, unsigned int i);
+/** Fill sel and n_sel; -ENOMEM. To be freed with free(peer->sel). */
+int gw_peer_selectors(struct gw_peer *peer);
 
 /** -EINVAL: Linux's policies cannot say it; @p err is set. */
 int gw_peer_policies_make(

@@ -11,20 +11,18 @@
 #include "../options.h"
 #include "peer_commands.h"
 
-/* The tunnel of a name, or the only one there is; NULL: err is set. */
-static const struct gw_config_tunnel *
-find(const struct gw_config *cfg, const char *name, struct gw_error *err)
+#define MAX_NAMES_SHOWN 8
+
+/* Of several or none: which there are. */
+static void
+refuse_name(const struct gw_config *cfg, const char *name, struct gw_error *err)
 {
 	struct gw_text names = {0};
 
-	for (unsigned int i = 0; i < cfg->n_tunnels; i++) {
-		if (name[0] == '\0' ? cfg->n_tunnels == 1 : strcmp(cfg->tunnels[i].name, name) == 0)
-			return &cfg->tunnels[i];
-		if (i < 8)
-			gw_text_printf(&names, "%s%s", i > 0 ? ", " : "", cfg->tunnels[i].name);
-		else if (i == 8)
-			gw_text_puts(&names, ", ...");
-	}
+	for (unsigned int i = 0; i < cfg->n_tunnels && i < MAX_NAMES_SHOWN; i++)
+		gw_text_printf(&names, "%s%s", i > 0 ? ", " : "", cfg->tunnels[i].name);
+	if (cfg->n_tunnels > MAX_NAMES_SHOWN)
+		gw_text_puts(&names, ", ...");
 	if (cfg->n_tunnels == 0)
 		gw_error_set(err, NULL, 0, "%s has no tunnel", cfg->file);
 	else if (name[0] == '\0')
@@ -34,6 +32,18 @@ find(const struct gw_config *cfg, const char *name, struct gw_error *err)
 		gw_error_set(err, NULL, 0, "%s has no tunnel \"%s\"; there are: %s", cfg->file,
 				name, gw_text_str(&names));
 	gw_text_fini(&names);
+}
+
+/* The tunnel of a name, or the only one there is; NULL: err is set. */
+static const struct gw_config_tunnel *
+find(const struct gw_config *cfg, const char *name, struct gw_error *err)
+{
+	if (name[0] == '\0' && cfg->n_tunnels == 1)
+		return &cfg->tunnels[0];
+	for (unsigned int i = 0; i < cfg->n_tunnels; i++)
+		if (strcmp(cfg->tunnels[i].name, name) == 0)
+			return &cfg->tunnels[i];
+	refuse_name(cfg, name, err);
 	return NULL;
 }
 

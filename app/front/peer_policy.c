@@ -13,6 +13,7 @@
 #include "peer_commands.h"
 
 #define MAX_EXPANDED 64 /* policies of one selector and direction */
+#define MAX_POLICIES 6144 /* of a script: each is compared with all before it */
 #define TYPE_NS 135 /* ICMPv6: neighbour solicitation */
 #define TYPE_NA 136
 #define IKE_PORT 500
@@ -54,21 +55,24 @@ struct gw_peer_policies {
 	bool failed; /* no memory */
 };
 
-const struct gw_selector *
-gw_peer_selector(const struct gw_peer *peer, unsigned int i)
+int
+gw_peer_selectors(struct gw_peer *peer)
 {
 	const struct gw_config_tunnel *t = peer->tunnel;
 
-	if (i < t->n_selectors)
-		return &t->selectors[i];
-	i -= t->n_selectors;
-	for (unsigned int k = 0; k < peer->cfg->n_policies; k++) {
-		const struct gw_config_policy *p = &peer->cfg->policies[k];
+	peer->n_sel = 0;
+	peer->sel = calloc(t->n_selectors + peer->cfg->n_policies + 1, sizeof(peer->sel[0]));
+	if (peer->sel == NULL)
+		return -ENOMEM;
+	for (unsigned int i = 0; i < t->n_selectors; i++)
+		peer->sel[peer->n_sel++] = &t->selectors[i];
+	for (unsigned int i = 0; i < peer->cfg->n_policies; i++) {
+		const struct gw_config_policy *p = &peer->cfg->policies[i];
 
-		if (p->action == GW_ACTION_TUNNEL && strcmp(p->tunnel, t->name) == 0 && i-- == 0)
-			return &p->sel;
+		if (p->action == GW_ACTION_TUNNEL && strcmp(p->tunnel, t->name) == 0)
+			peer->sel[peer->n_sel++] = &p->sel;
 	}
-	return NULL;
+	return 0;
 }
 
 static bool
@@ -196,7 +200,8 @@ add_home(const struct gw_selector *sel, struct gw_peer_policies *pol)
 		if (to.len < sel->local.len || !gw_prefix_has(&sel->local, &to.addr))
 			continue;
 		add_clear(pol, LEVEL_HOME, DIR_OUT, &sel->remote, &to, 0);
-		add_clear(pol, LEVEL_HOME, DIR_IN, &to, &sel->remote, 0);
+		if (i == 0) /* the only ones that are a source, too */
+			add_clear(pol, LEVEL_HOME, DIR_IN, &to, &sel->remote, 0);
 	}
 }
 
@@ -251,11 +256,12 @@ gw_peer_policies_make(
 		const struct gw_peer *peer, struct gw_peer_policies **made, struct gw_error *err)
 {
 	struct gw_peer_policies *pol = calloc(1, sizeof(*pol));
-	const struct gw_selector *sel;
 	int rc = 0;
 
 	for (unsigned int i = 0;
-			rc == 0 && pol != NULL && (sel = gw_peer_selector(peer, i)) != NULL; i++) {
+			rc == 0 && pol != NULL && pol->n <= MAX_POLICIES && i < peer->n_sel; i++) {
+		const struct gw_selector *sel = peer->sel[i];
+
 		if (gw_prefix_has(&sel->local, &peer->tunnel->local) &&
 				gw_prefix_has(&sel->remote, &peer->tunnel->remote))
 			add_outer(peer, pol);
@@ -266,6 +272,12 @@ gw_peer_policies_make(
 	if (rc == 0 && (pol == NULL || pol->failed)) {
 		gw_error_set(err, NULL, 0, "no memory");
 		rc = -ENOMEM;
+	} else if (rc == 0 && pol->n > MAX_POLICIES) {
+		gw_error_set(err, NULL, 0,
+				"tunnel \"%s\": its selectors are %u policies or more, a script has %d "
+				"at most: take larger networks, or all ports",
+				peer->tunnel->name, pol->n, MAX_POLICIES);
+		rc = -E2BIG;
 	} else if (rc == 0 && pol->n == 0) {
 		gw_error_set(err, NULL, 0,
 				"tunnel \"%s\" has no selector: nothing would go into it",
@@ -342,14 +354,13 @@ overlap(const struct gw_prefix *a, const struct gw_prefix *b)
 static bool
 has_exception(const struct gw_peer *peer)
 {
-	const struct gw_selector *sel;
-
 	for (unsigned int k = 0; k < peer->cfg->n_policies; k++) {
 		const struct gw_config_policy *p = &peer->cfg->policies[k];
 
-		for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++)
-			if (p->action == GW_ACTION_BYPASS && overlap(&p->sel.local, &sel->local) &&
-					overlap(&p->sel.remote, &sel->remote))
+		for (unsigned int i = 0; i < peer->n_sel; i++)
+			if (p->action == GW_ACTION_BYPASS &&
+					overlap(&p->sel.local, &peer->sel[i]->local) &&
+					overlap(&p->sel.remote, &peer->sel[i]->remote))
 				return true;
 	}
 	return false;
@@ -358,19 +369,18 @@ has_exception(const struct gw_peer *peer)
 void
 gw_peer_policies_notes(const struct gw_peer *peer, struct gw_text *out)
 {
-	const struct gw_selector *sel;
 	char buf[GW_ADDR_STRLEN];
 
 	gw_text_puts(out,
 			"    # No \"flag 0x4\" (CPU_ACQUIRE): without a key manager it drops packets of\n"
 			"    # CPUs without an SA of their own, although there is one for all.\n");
-	for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++)
-		if (same_prefix(&sel->local, &sel->remote))
+	for (unsigned int i = 0; i < peer->n_sel; i++)
+		if (same_prefix(&peer->sel[i]->local, &peer->sel[i]->remote))
 			gw_text_printf(out,
 					"    # %s is at both ends: all of it goes into the tunnel. Give "
 					"the networks of\n    # this machine's links policies without "
 					"tmpl and of a lower priority number.\n",
-					gw_prefix_text(&sel->local, buf));
+					gw_prefix_text(&peer->sel[i]->local, buf));
 	if (has_exception(peer))
 		gw_text_puts(out,
 				"    # The gateway's configuration has bypass policies within these "
@@ -386,24 +396,20 @@ gw_peer_policies_down(const struct gw_peer *peer, struct gw_text *out)
 				priority(peer, level));
 }
 
-/* The i-th selector, where it is the first one with its local side. */
+/*
+ * Does the i-th selector want a route that none before it wanted? A route to the
+ * outer address itself must stay the one it is.
+ */
 static bool
-first_of_local(const struct gw_peer *peer, unsigned int i, const struct gw_selector *sel)
-{
-	for (unsigned int k = 0; k < i; k++)
-		if (same_prefix(&gw_peer_selector(peer, k)->local, &sel->local))
-			return false;
-	return true;
-}
-
-/* A route to the outer address itself must stay the one it is. */
-static bool
-wants_route(const struct gw_peer *peer, const struct gw_selector *sel)
+wants_route(const struct gw_peer *peer, unsigned int i)
 {
 	struct gw_prefix us;
 
+	for (unsigned int k = 0; k < i; k++)
+		if (same_prefix(&peer->sel[k]->local, &peer->sel[i]->local))
+			return false;
 	host(&peer->tunnel->local, &us);
-	return !same_prefix(&sel->local, &us);
+	return !same_prefix(&peer->sel[i]->local, &us);
 }
 
 static int
@@ -417,27 +423,44 @@ static const char pin[] =
 		"    peer_via=$(ip -o route get %s | sed -n 's/.* via \\([^ ]*\\) .*/\\1/p')\n"
 		"    [ -z \"$peer_via\" ] || ip route replace %s via \"$peer_via\" dev \"$peer_dev\"\n";
 
+/* A route, and all networks of the peer's that use it. */
+static void
+put_route(const struct gw_peer *peer, const struct gw_prefix *local, struct gw_text *out)
+{
+	char buf[GW_ADDR_STRLEN];
+
+	gw_text_printf(out, "    peer_route -%d %s", digit(local), gw_prefix_text(local, buf));
+	for (unsigned int i = 0; i < peer->n_sel; i++)
+		if (same_prefix(&peer->sel[i]->local, local))
+			gw_text_printf(out, " %s", gw_prefix_text(&peer->sel[i]->remote, buf));
+	gw_text_puts(out, "\n");
+}
+
+/* Do networks that get a route hold the gateway's outer address, too? */
+static bool
+covers_outer(const struct gw_peer *peer)
+{
+	for (unsigned int i = 0; i < peer->n_sel; i++)
+		if (peer->sel[i]->local.len != 0 && wants_route(peer, i) &&
+				gw_prefix_has(&peer->sel[i]->local, &peer->tunnel->local))
+			return true;
+	return false;
+}
+
 void
 gw_peer_routes_put(const struct gw_peer *peer, struct gw_text *out)
 {
-	char us[GW_ADDR_STRLEN], local[GW_ADDR_STRLEN], remote[GW_ADDR_STRLEN];
-	const struct gw_selector *sel;
-	bool family[7] = {false}, pinned = false;
+	bool family[7] = {false};
+	char us[GW_ADDR_STRLEN];
 
 	gw_addr_text(&peer->tunnel->local, us);
-	for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++) {
-		family[digit(&sel->local)] = true;
-		if (sel->local.len == 0 || !wants_route(peer, sel) || pinned ||
-				!gw_prefix_has(&sel->local, &peer->tunnel->local))
-			continue;
+	if (covers_outer(peer))
 		gw_text_printf(out, pin, us, us);
-		pinned = true;
+	for (unsigned int i = 0; i < peer->n_sel; i++) {
+		family[digit(&peer->sel[i]->local)] = true;
+		if (wants_route(peer, i))
+			put_route(peer, &peer->sel[i]->local, out);
 	}
-	for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++)
-		if (first_of_local(peer, i, sel) && wants_route(peer, sel))
-			gw_text_printf(out, "    peer_route -%d %s %s\n", digit(&sel->local),
-					gw_prefix_text(&sel->local, local),
-					gw_prefix_text(&sel->remote, remote));
 	if (family[4])
 		gw_text_puts(out, "    echo 1 >/proc/sys/net/ipv4/ip_forward\n");
 	if (family[6])
@@ -452,11 +475,11 @@ gw_peer_routes_put(const struct gw_peer *peer, struct gw_text *out)
 void
 gw_peer_routes_down(const struct gw_peer *peer, struct gw_text *out)
 {
-	const struct gw_selector *sel;
 	char buf[GW_ADDR_STRLEN];
 
-	for (unsigned int i = 0; (sel = gw_peer_selector(peer, i)) != NULL; i++)
-		if (first_of_local(peer, i, sel) && wants_route(peer, sel))
+	for (unsigned int i = 0; i < peer->n_sel; i++)
+		if (wants_route(peer, i))
 			gw_text_printf(out, "    ip -%d route del %s proto 250 2>/dev/null\n",
-					digit(&sel->local), gw_prefix_text(&sel->local, buf));
+					digit(&peer->sel[i]->local),
+					gw_prefix_text(&peer->sel[i]->local, buf));
 }

@@ -119,15 +119,23 @@ static const char peer_script_encap[] =
 
 /* A machine that has an address in the tunnel's selector is to use it. */
 static const char peer_script_route[] =
-		"\n# Packets get to the policies by a route. $1: -4 or -6, $2: to where, $3: our networks.\n"
+		"\n# Packets get to the policies by a route. $1: -4 or -6, $2: to where; then our networks.\n"
 		"peer_route() {\n"
-		"    case $2 in\n"
-		"    */0) [ -z \"$(ip \"$1\" route show default)\" ] || return 0 ;;\n"
+		"    peer_family=$1\n"
+		"    peer_to=$2\n"
+		"    shift 2\n"
+		"    case $peer_to in\n"
+		"    */0) [ -z \"$(ip \"$peer_family\" route show default)\" ] || return 0 ;;\n"
 		"    esac\n"
-		"    peer_src=$(ip -o \"$1\" addr show to \"$3\" scope global |\n"
-		"        sed -n '1s/.* inet6* \\([^/ ]*\\).*/\\1/p')\n"
-		"    ip \"$1\" route replace \"$2\" dev \"$peer_dev\" proto 250 ${peer_src:+src \"$peer_src\"} ||\n"
-		"        peer_say \"there is no route to $2 through $peer_dev: make one\"\n"
+		"    peer_src=\n"
+		"    for peer_net in \"$@\"; do\n"
+		"        [ -n \"$peer_src\" ] ||\n"
+		"            peer_src=$(ip -o \"$peer_family\" addr show to \"$peer_net\" scope global |\n"
+		"                sed -n '1s/.* inet6* \\([^/ ]*\\).*/\\1/p')\n"
+		"    done\n"
+		"    ip \"$peer_family\" route replace \"$peer_to\" dev \"$peer_dev\" proto 250 \\\n"
+		"        ${peer_src:+src \"$peer_src\"} ||\n"
+		"        peer_say \"there is no route to $peer_to through $peer_dev: make one\"\n"
 		"}\n";
 
 /* the peer's address three times, ours between them */

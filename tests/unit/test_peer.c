@@ -267,7 +267,8 @@ test_plain6(void **state)
 	has("flow-type esp6 src-ip 2001:db8::1 dst-ip 2001:db8::2 spi 0x00001002 action 1\n");
 	/* the same selector twice is one policy, and one route goes to fd01::/64 */
 	assert_int_equal(count("xfrm policy add"), 6);
-	assert_int_equal(count("peer_route -6 fd01::/64"), 1);
+	assert_int_equal(count("    peer_route -6 "), 1);
+	has("    peer_route -6 fd01::/64 fd02::/64 fd02::/64 fd03::/64\n");
 	has("conf/all/forwarding");
 	has_not("ip_forward");
 }
@@ -485,6 +486,23 @@ test_ports(void **state)
 	refused("more than 64 policies");
 }
 
+/* Policies are counted before they are too many to compare. */
+static void
+test_many(void **state)
+{
+	struct gw_text s = {0};
+
+	for (unsigned int i = 0; i < 2100; i++)
+		gw_text_printf(&s, "%s{ local = \"10.1.%u.%u/32\"; remote = \"10.2.0.0/16\"; }",
+				i > 0 ? ", " : "", i >> 8, i & 255);
+	t.selectors = s.s;
+	refused("its selectors are 6147 policies or more, a script has 6144 at most");
+	*strstr(s.s, ", { local = \"10.1.8.0") = '\0'; /* 2048 of them */
+	good();
+	assert_int_equal(count("xfrm policy add"), 3 * 2048);
+	gw_text_fini(&s);
+}
+
 static void
 test_overlap(void **state)
 {
@@ -496,6 +514,7 @@ test_overlap(void **state)
 	has("policy update dir out src 10.2.0.0/16 dst 10.2.0.0/16 priority 60001\n");
 	has("policy update dir out src 10.2.0.0/16 dst 224.0.0.0/24 priority 60001\n");
 	has("policy add dir out src 10.2.0.0/16 dst 0.0.0.0/0 priority 80001 tmpl");
+	has_not("src 224.0.0.0/24");
 	has("peer_route -4 0.0.0.0/0 10.2.0.0/16");
 	has_not("peer_via=");
 	has_not("priority 20001\nxfrm");
@@ -507,6 +526,7 @@ test_overlap(void **state)
 	good();
 	has_not("xfrm policy update");
 	has("# 10.0.0.0/8 is at both ends");
+	has("dir out src 10.0.0.0/8 dst 10.0.0.0/8 priority 40001 tmpl");
 	t.local = "2001:db8::1";
 	t.remote = "2001:db8::2";
 	t.selectors = "{ local = \"::/0\"; remote = \"fd02::/64\"; }";
@@ -670,6 +690,7 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_cpus, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_shared_ports, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_ports, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_overlap, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_outer, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_same_spi, setup, teardown),
