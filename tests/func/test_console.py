@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import stat
+import subprocess
 import tempfile
 import unittest
 
@@ -61,6 +62,25 @@ class Console(GatewayTest):
             text = self.w.gateway.console(line + " json")
             json.loads(text)
             self.assert_no_keys(self.w, text)
+
+    def test_peer_commands(self):
+        """A script for a Linux peer; keys only where they are asked for, and are in use."""
+        self.passes()
+        text = self.w.gateway.console("show peer-commands t4")
+        self.assert_no_keys(self.w, text)
+        self.assertEqual(text.count("xfrm state add"), text.count(":?}"))
+        # the gateway has received, and sent
+        self.assertRegex(text, r"dir out .*replay-oseq [1-9]")
+        self.assertRegex(text, r"dir in .*replay-seq [1-9]")
+        text = self.w.gateway.console("show peer-commands t4 with keys")
+        self.assertNotIn(":?}", text)
+        for sa in self.t.to_gw:
+            self.assertIn(f"spi 0x{sa.spi:08x}", text)
+        for script in (text, self.w.gateway.console("show peer-commands other cpus 1")):
+            done = subprocess.run(["sh", "-n"], input=script, text=True, check=False,
+                                  stderr=subprocess.PIPE)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.refused("show peer-commands nosuch", "nosuch")
 
     def test_several_commands(self):
         done = self.w.gateway.attach("show version", "show ports")
