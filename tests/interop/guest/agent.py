@@ -92,6 +92,12 @@ def do_run(script, seconds=30):
     return [done.returncode, done.stdout.decode(errors="replace")]
 
 
+def do_file(path, text):
+    """Write a file."""
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
 def do_ip(commands):
     """Commands for iproute2, without the "ip": all in one process."""
     done = subprocess.run(["ip", "-batch", "-"], input="\n".join(commands).encode(),
