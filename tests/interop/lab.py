@@ -160,12 +160,14 @@ class Site:
     def peer(self, tunnel, number=2, pcpus=None, window=1024, batch=None):
         """The guest as the other end of a tunnel, with hosts 10.2.NUMBER.2 and fd02:NUMBER::2.
 
-        pcpus: of which pairs it gets its SAs; batch: other commands for the SAs.
+        pcpus: of which pairs it gets its SAs; batch: other commands for the SAs. Its numbers go
+        on where those of the gateway are, as keys are not new for each test.
         """
         ip6 = ":" in tunnel.local
+        seq = self.numbers()
         pairs = zip(tunnel.pcpus, tunnel.from_gw, tunnel.to_gw)
-        commands = batch if batch is not None else [
-            linux.state(sa, direction, cpu, window)
+        commands = list(batch) if batch is not None else [
+            linux.state(sa, direction, cpu, window, seq=seq.get(sa.spi, 0))
             for cpu, *both in pairs if pcpus is None or cpu in pcpus
             for sa, direction in zip(both, ("in", "out"))]
         for net in tunnel.selectors:
@@ -176,6 +178,10 @@ class Site:
         self.guest.do("ip", commands=commands)
         for port in {sa.dport for sa in tunnel.from_gw if sa.dport}:
             self.guest.do("encap", port=port, ip6=ip6)
+
+    def numbers(self):
+        """How far each SA of the gateway has come, by SPI."""
+        return {row["spi"]: row["seq"] for row in self.gateway.show("sa")}
 
     def forget_peer(self):
         """The guest without any of that, but for the routes."""
@@ -209,6 +215,7 @@ class Site:
 
 # The guest as each gateway finds it. In its tables stands nothing of the one before.
 GUEST_SET_UP = f"""set -e
+pkill -f esp-in-udp || true
 ip xfrm state flush
 ip xfrm policy flush
 ip link set eth0 down

@@ -137,6 +137,19 @@ def do_send(src, dst, port, numbers, sizes=(32,), cpu=None, flows=1, df=False):
     return on_cpu(cpu, body)
 
 
+def do_send_during(script, after, **how):
+    """As do_send(), and a shell script that starts when so many packets were sent."""
+    low, high = how["numbers"]
+    errors = do_send(**{**how, "numbers": [low, low + after]})
+    process = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.DEVNULL)
+    while process.poll() is None and low + after < high - 100:
+        errors += do_send(**{**how, "numbers": [low + after, low + after + 20]})
+        after += 20
+    if process.wait() != 0:
+        raise ValueError(f"exit {process.returncode}: {script}")
+    return errors + do_send(**{**how, "numbers": [low + after, high]})
+
+
 class Sink(threading.Thread):
     """Takes UDP packets and keeps their numbers; those with other bytes count as broken."""
 
