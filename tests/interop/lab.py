@@ -108,6 +108,8 @@ class Site:
         self.host = Host(Namespace(f"{name}-host"))
         self.gateway = None
         self.starts = 0
+        self.routes = []  # of the guest's to the gateway's networks
+        self.queues = 0  # of the guest that are in use: each polled by a worker
         self.link_path = os.path.join(self.directory, "vhost.sock")
         if kind == "vhost":
             self.guest = Guest(image, self.directory, VhostUser(self.link_path))
@@ -140,9 +142,10 @@ class Site:
             "tunnels": [t.config() for t in tunnels],
         }
 
-    def start(self, tunnels, workers=2, state_file=None, **more):
-        """A gateway with these tunnels, and the guest's interfaces as if it were new."""
+    def start(self, tunnels, workers=2, state_file=None, guest_as_new=True, **more):
+        """A gateway with these tunnels, and the guest's interfaces and tables as if it were new."""
         self.starts += 1
+        self.queues = min(workers, self.guest.cpus)
         workers_eal = eal_args(workers, f"pcpu-i{os.getpid()}") + QUIET
         self.gateway = Gateway(BINARY, self.namespace, self.directory, f"gw{self.starts}")
         if state_file is not None:
@@ -153,26 +156,29 @@ class Site:
         if not self.is_up:
             self.guest.wait()
             self.is_up = True
-        self.guest.do("encap_end")
-        self.guest.run(GUEST_SET_UP)
+        if guest_as_new:
+            self.routes = []
+            self.guest.do("encap_end")
+            self.guest.run(GUEST_SET_UP.format(queues=self.queues))
         wait_for("the guest's link", self._link_works, PATIENCE_S)
 
-    def peer(self, tunnel, number=2, pcpus=None, window=1024, batch=None):
+    def peer(self, tunnel, number=2, window=1024, batch=None, reqid=linux.REQID):
         """The guest as the other end of a tunnel, with hosts 10.2.NUMBER.2 and fd02:NUMBER::2.
 
-        pcpus: of which pairs it gets its SAs; batch: other commands for the SAs. Its numbers go
-        on where those of the gateway are, as keys are not new for each test.
+        batch: other commands for its SAs. Their numbers go on where those of the gateway are, as
+        keys are not new for each test.
         """
         ip6 = ":" in tunnel.local
         seq = self.numbers()
         pairs = zip(tunnel.pcpus, tunnel.from_gw, tunnel.to_gw)
         commands = list(batch) if batch is not None else [
-            linux.state(sa, direction, cpu, window, seq=seq.get(sa.spi, 0))
-            for cpu, *both in pairs if pcpus is None or cpu in pcpus
-            for sa, direction in zip(both, ("in", "out"))]
+            linux.state(sa, direction, cpu, window, seq=seq.get(sa.spi, 0), reqid=reqid)
+            for cpu, *both in pairs for sa, direction in zip(both, ("in", "out"))]
         for net in tunnel.selectors:
-            commands += linux.policies(net["remote"], net["local"], tunnel.remote, tunnel.local)
-            commands.append(f"route replace {net['local']} dev eth0")
+            commands += linux.policies(net["remote"], net["local"], tunnel.remote, tunnel.local,
+                                       reqid)
+            self.routes.append(f"route replace {net['local']} dev eth0")
+        commands += self.routes
         for address in far(number):
             commands.append(f"addr add {address}/{128 if ':' in address else 32} dev d0")
         self.guest.do("ip", commands=commands)
@@ -190,23 +196,35 @@ class Site:
                                       "addr flush dev d0"])
 
     def _link_works(self):
-        """Does the gateway's kernel answer the guest, and know its neighbours?"""
-        for address in (WAN4, WAN6):
-            if " 0% packet loss" not in self.guest.run(f"ping -c 1 -W 2 {address}", check=False):
-                return False
+        """Does the gateway's kernel answer each CPU of the guest, and know its neighbours?"""
+        for cpu in range(self.guest.cpus):
+            for address in (WAN4, WAN6):
+                if not self.guest.do("ping", address=address, cpu=cpu):
+                    self._replug()
+                    return False
         known = {n["address"] for n in self.gateway.show("neighbours") if n["usable"]}
         return {PEER4, PEER6} <= known
+
+    def _replug(self):
+        """The guest's interface down and up: qemu leaves queues off when the gateway comes back."""
+        self.guest.run(f"ip link set eth0 down; ethtool -L eth0 combined {self.queues}")
+        self.guest.do("ip", commands=["link set eth0 up", f"addr add {PEER6}/64 dev eth0 nodad",
+                                      *self.routes])
 
     def stop(self, how=15):
         """End the gateway; its exit status."""
         return self.gateway.stop(how)
 
+    def end(self):
+        """End the gateway, however it is."""
+        if self.gateway is not None:
+            self.gateway.clean()
+
     def close(self):
         """Remove all."""
         try:
             self.guest.close()
-            if self.gateway is not None:
-                self.gateway.clean()
+            self.end()
         finally:
             self.host.namespace.close()
             self.namespace.close()
@@ -221,7 +239,7 @@ ip xfrm policy flush
 ip link set eth0 down
 ip addr flush dev eth0
 ip neigh flush all
-ethtool -L eth0 combined 2
+ethtool -L eth0 combined {{queues}}
 ip link add d0 type dummy 2>/dev/null || true
 ip addr flush dev d0
 sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
@@ -291,8 +309,8 @@ class InteropTest(unittest.TestCase):
         except Unavailable as err:
             raise unittest.SkipTest(str(err)) from err
         cls.all = cls.tunnels()
+        cls.addClassCleanup(cls.site.end)
         cls.site.start(cls.all, cls.workers)
-        cls.addClassCleanup(cls.site.gateway.clean)
 
     def setUp(self):
         if self.site.gateway.process.poll() is not None:

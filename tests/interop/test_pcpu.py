@@ -135,7 +135,10 @@ class PerCpu(lab.InteropTest):
         os.unlink(path)
 
     def test_newest(self):
-        """Of two SAs for one CPU both ends send on the newer one, and take what comes on either."""
+        """Of two SAs for one CPU the gateway sends on the newer one; both take what comes on either.
+
+        Linux may go on with the older one, which its look-up has cached, until that is gone.
+        """
         tunnel = self.use("newest")
         old_in, old_out = tunnel.to_gw[0], tunnel.from_gw[0]
         self.to_host(PACKETS, self.number, cpu=0)
@@ -149,21 +152,27 @@ class PerCpu(lab.InteropTest):
         self.to_guest(PACKETS, self.number, flows=FLOWS)
         self.to_host(PACKETS, self.number, cpu=0)
         now = self.settled(before)
-        self.assertEqual(now.packets("in", new_in, before)[0], PACKETS)
-        self.assertEqual(now.packets("in", old_in, before)[0], 0)
+        taken = [now.packets("in", sa, before)[0] for sa in (new_in, old_in)]
+        self.assertIn(taken, ([PACKETS, 0], [0, PACKETS]))
         self.assertEqual(now.packets("out", old_out, before)[0], 0)
         self.assertGreater(now.packets("out", new_out, before)[0], 0)
         self.assertEqual(now.packets("out", new_out, before), now.guest_packets(new_out, before))
         self.assertEqual(now.guest_packets(new_in, before), now.packets("in", new_in, before))
-        # the new one goes: both are back on the old one
-        self.site.guest.do("ip", commands=[linux.delete(new_in)])
-        self.site.gateway.console(f"sa del newest out {new_out.spi:#x}")
+        # break: the old ones go
+        self.site.guest.do("ip", commands=[linux.delete(old_in)])
+        self.site.gateway.console(f"sa del newest out {old_out.spi:#x}")
         before = self.counts()
         self.to_guest(PACKETS, self.number, flows=FLOWS)
         self.to_host(PACKETS, self.number, cpu=0)
         now = self.settled(before)
-        self.assertEqual(now.packets("in", old_in, before)[0], PACKETS)
-        self.assertGreater(now.packets("out", old_out, before)[0], 0)
+        self.assertEqual(now.packets("in", new_in, before)[0], PACKETS)
+        self.assertGreater(now.packets("out", new_out, before)[0], 0)
+        # and the newest goes: the gateway, without the old one, is back on the fallback
+        self.site.gateway.console(f"sa del newest out {new_out.spi:#x}")
+        before = self.counts()
+        self.to_guest(PACKETS, self.number, flows=FLOWS)
+        now = self.settled(before)
+        self.assertGreater(now.guest_packets(tunnel.from_gw[2], before)[0], 0)
 
     def states(self, tunnel, into=(0, 1, "any"), out=(0, 1, "any")):
         """Commands for some of a tunnel's SAs; directions as the guest sees them."""
@@ -268,7 +277,6 @@ class FewerWorkers(lab.InteropTest):
 
     def test_all_on_one(self):
         tunnel = self.all[0]
-        self.site.guest.run("ethtool -L eth0 combined 1")
         self.site.peer(tunnel, 0)
         before = self.counts()
         self.to_guest(PACKETS, 0, flows=FLOWS)

@@ -234,7 +234,6 @@ class GatewayWrap(lab.InteropTest):
         cls.site.stop()
         move_on(path, SEQ_END - 9)
         cls.site.start(cls.all, cls.workers, state_file=path)
-        cls.addClassCleanup(cls.site.gateway.clean)
 
     def peer(self, number):
         """The guest knows how far the gateway has come."""

@@ -80,6 +80,10 @@ class Sizes(lab.InteropTest):
             self.site.host.do("tcp_serve", address=host, port=TCP_PORT)
             self.site.guest.do("tcp_send", src=guest, dst=host, port=TCP_PORT, count=TCP_BYTES,
                                cpu=cpu)
+        for side in (self.site.host, self.site.guest):
+            lab.wait_for("the connections' end",
+                         lambda side=side: side.do("tcp_under_way", port=TCP_PORT) == 0,
+                         lab.PATIENCE_S)
         now = self.counts()
         moved = sum(now.packets("out", sa, before)[1] for sa in tunnel.from_gw)
         self.assertGreater(moved, TCP_BYTES)

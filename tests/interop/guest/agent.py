@@ -92,6 +92,16 @@ def do_run(script, seconds=30):
     return [done.returncode, done.stdout.decode(errors="replace")]
 
 
+def do_ping(address, cpu):
+    """Is an echo request from this CPU answered?"""
+    def body():
+        return subprocess.run(["/busybox/ping", "-c", "1", "-W", "2", address],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.DEVNULL, check=False).returncode == 0
+
+    return on_cpu(cpu, body)
+
+
 def do_file(path, text):
     """Write a file."""
     with open(path, "w", encoding="utf-8") as f:
@@ -239,8 +249,8 @@ def do_tcp_send(src, dst, port, count, cpu=None, seconds=60):
                 s.sendall(block)
             s.shutdown(socket.SHUT_WR)
             answer = b""
-            while len(answer) < 32:
-                more = s.recv(32)
+            while True:
+                more = s.recv(64)
                 if not more:
                     break
                 answer += more
@@ -249,6 +259,19 @@ def do_tcp_send(src, dst, port, count, cpu=None, seconds=60):
             return time.monotonic() - began
 
     return on_cpu(cpu, body)
+
+
+def do_tcp_under_way(port):
+    """How many connections of a port may still send something."""
+    ended = ("06", "0A")  # TIME_WAIT, LISTEN
+    count = 0
+    for name in ("tcp", "tcp6"):
+        with open(f"/proc/thread-self/net/{name}", encoding="ascii") as f:
+            for line in f.readlines()[1:]:
+                words = line.split()
+                ports = [int(w.split(":")[1], 16) for w in words[1:3]]
+                count += port in ports and words[3] not in ended
+    return count
 
 
 def answer(request):
