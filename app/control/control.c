@@ -174,8 +174,8 @@ probe_ports(struct gw *gw, int *node, struct gw_error *err)
 	return 0;
 }
 
-static uint16_t
-largest_mtu(const struct gw_config *cfg)
+uint16_t
+gw_largest_mtu(const struct gw_config *cfg)
 {
 	uint16_t mtu = 0;
 
@@ -195,7 +195,7 @@ open_ports(struct gw *gw, struct gw_error *err)
 		return rc;
 	if (n == 0)
 		n = gw_port_pool_need(&gw->cfg, gw->n_workers);
-	gw->pool = gw_port_pool_create("gw_pool", n, largest_mtu(&gw->cfg), node, err);
+	gw->pool = gw_port_pool_create("gw_pool", n, gw_largest_mtu(&gw->cfg), node, err);
 	if (gw->pool == NULL)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < gw->n_ports; i++) {
@@ -455,8 +455,10 @@ gw_fini(struct gw *gw, struct gw_totals *totals)
 	gw_workers_free(gw);
 	close_ports(gw);
 	if (totals != NULL)
-		totals->mbufs_leaked = rte_mempool_in_use_count(gw->pool);
+		totals->mbufs_leaked = rte_mempool_in_use_count(gw->pool) +
+				rte_mempool_in_use_count(gw->large);
 	rte_mempool_free(gw->pool);
+	rte_mempool_free(gw->large);
 	gw_reserve_close(gw->reserve);
 	if (gw->ctx != NULL)
 		ipsec_pcpu_ctx_fini(gw->ctx);

@@ -76,6 +76,7 @@ struct gw {
 	struct gw_tap tap[GW_MAX_PORTS];
 	unsigned int n_ports;
 	struct rte_mempool *pool;
+	struct rte_mempool *large; /* for packets put together that are too large for it */
 	struct gw_worker_ctl worker[GW_MAX_WORKERS];
 	unsigned int n_workers;
 	struct gw_tunnel *tunnel; /* by id */

@@ -19,6 +19,11 @@ gw_now_ns(void)
 	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 }
 
+/* control.c */
+
+/** Of all ports. */
+uint16_t gw_largest_mtu(const struct gw_config *cfg);
+
 /* workers.c */
 
 /** Make the structs, rings and contexts of all workers; not yet running. */

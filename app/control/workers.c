@@ -18,6 +18,11 @@
 
 /** Datagrams in reassembly at a time. */
 #define REASS_FLOWS 64
+/**
+ * Datagrams put together that are on their way to be decrypted and cut, or to the
+ * kernel. At most 4 MB; at MTU 1500 it is 1.5 MB.
+ */
+#define LARGE_MBUFS 63
 /** Packets a second and worker that may ask control for a neighbour. */
 #define RESOLVE_RATE 256
 /** Between two wake-ups of control by one worker. */
@@ -38,8 +43,22 @@ ring(const char *what, unsigned int a, unsigned int b, unsigned int size, int so
 	return rte_ring_create(name, size, socket, RING_F_SP_ENQ | RING_F_SC_DEQ | RING_F_EXACT_SZ);
 }
 
+/** What puts outer fragments together, and the buffers for what becomes large. */
 static int
-make_tables(const struct gw *gw, struct gw_worker *w)
+make_reassembly(struct gw *gw, struct gw_worker *w)
+{
+	gw->large = gw_port_large_pool_create(
+			"gw_large", LARGE_MBUFS, gw_largest_mtu(&gw->cfg), w->numa_node);
+	if (gw->large == NULL)
+		return -ENOMEM;
+	w->large = gw->large;
+	w->reass = gw_reass_create(
+			REASS_FLOWS, rte_get_tsc_hz(), w->numa_node, w->large, &w->counters);
+	return w->reass == NULL ? -ENOMEM : 0;
+}
+
+static int
+make_tables(struct gw *gw, struct gw_worker *w)
 {
 	int socket = w->numa_node;
 
@@ -54,11 +73,8 @@ make_tables(const struct gw *gw, struct gw_worker *w)
 	ipsec_pcpu_sad_init(w->sad, gw->cfg.max_sas);
 	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
 		w->sa_out[t].owner = GW_NONE;
-	if (w->id == w->reass_worker) {
-		w->reass = gw_reass_create(REASS_FLOWS, rte_get_tsc_hz(), socket);
-		if (w->reass == NULL)
-			return -ENOMEM;
-	}
+	if (w->id == w->reass_worker && make_reassembly(gw, w) < 0)
+		return -ENOMEM;
 	return ipsec_pcpu_ctx_init(w->ctx);
 }
 
@@ -240,10 +256,8 @@ rings_empty(const struct gw *gw)
 static void
 give_up_fragments(struct gw_worker *w)
 {
-	if (w->reass == NULL)
-		return;
-	gw_reass_expire(w->reass, UINT64_MAX);
-	w->counters.absorbed = gw_reass_absorbed(w->reass);
+	if (w->reass != NULL)
+		gw_reass_expire(w->reass, UINT64_MAX);
 }
 
 bool

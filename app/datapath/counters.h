@@ -27,7 +27,7 @@
 	_(tx_bytes, "their bytes, Ethernet header included") \
 	_(punted, "packets for the kernel (ARP, ND, IKE, all for us), or to wait for a neighbour") \
 	_(handed_off, "packets given to another worker: wrong queue, or for its SA or queue") \
-	_(absorbed, "outer fragments that became part of a reassembled packet, or timed out") \
+	_(absorbed, "outer fragments that became part of a packet, beyond its first") \
 	_(handed_off_esp, "of handed_off: inbound ESP whose SA another worker owns") \
 	_(handed_off_fallback, "of handed_off: outbound packets for the owner of the fallback SA") \
 	_(handed_off_spread, "of handed_off: for want of queues, clear packets and those to send") \
@@ -65,7 +65,8 @@
 	_(NO_OUT_SA, no_out_sa, "the tunnel has no outbound SA", "add SAs; see show tunnel") \
 	_(TUNNEL_DOWN, tunnel_down, "the tunnel is administratively down", "tunnel up NAME") \
 	_(KEEPALIVE, keepalive, "NAT keepalive (one byte 0xff), swallowed", "nothing: normal") \
-	_(TOO_BIG, too_big, "larger than the path; ICMP error sent unless rate-limited", \
+	_(TOO_BIG, too_big, \
+			"larger than the path: ICMP error sent unless rate-limited; or than 16 fragments", \
 			"normal for path MTU discovery; mss_clamp = true helps TCP") \
 	_(NO_ROUTE, no_route, "no route to the destination", "ip route add ... on the port's TAP") \
 	_(NO_NEIGHBOUR, no_neighbour, "the next hop's MAC address is not known", \
@@ -77,7 +78,18 @@
 	_(TX_FULL, tx_full, "the port's transmit queue had no room", \
 			"the port is slower than the traffic; tx_desc") \
 	_(PORT_GONE, port_gone, "the port is stopped or gone", "see the log; show ports") \
-	_(NO_MBUF, no_mbuf, "no buffer left", "mbufs = ... in the configuration")
+	_(NO_MBUF, no_mbuf, "no buffer left", \
+			"mbufs = ... in the configuration; large packets in fragments: fewer at a time") \
+	_(FRAG_LOST, frag_lost, "outer fragment whose others did not come within a second", \
+			"fragments get lost on the way; the peer had better send none: DF, PMTU discovery") \
+	_(FRAG_BAD, frag_bad, "outer fragments that overlap or contradict each other (RFC 5722)", \
+			"look at the sender; more than 65,536 such packets a second mix up, too") \
+	_(FRAG_LARGE, frag_large, "more than 16 outer fragments, or bytes than a buffer takes", \
+			"the peer had better send smaller packets") \
+	_(FRAG_FULL, frag_full, "outer fragment that gave way: too many packets in the making", \
+			"a flood of fragments, or many get lost: see frag_lost") \
+	_(FRAG_COPY, frag_copy, "second copy of an outer fragment that is there", \
+			"harmless; something on the way sends packets twice")
 
 /* clang-format on */
 

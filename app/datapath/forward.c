@@ -348,7 +348,9 @@ whole_again(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 {
 	int class = classify_ip(w->view->local, m);
 
-	if (class == GW_CLASS_ESP)
+	if (class == GW_CLASS_ESP && m->pool == w->large)
+		gw_inbound_large(w, m, false);
+	else if (class == GW_CLASS_ESP)
 		gw_inbound(w, &m, 1, false);
 	else if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
@@ -367,7 +369,6 @@ gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 	}
 	m->l2_len = 0;
 	m = gw_reass_add(w->reass, m, rte_rdtsc());
-	w->counters.absorbed = gw_reass_absorbed(w->reass);
 	if (m != NULL)
 		whole_again(w, m, port);
 }

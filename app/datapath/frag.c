@@ -12,6 +12,7 @@
 
 #include <ipsec_pcpu.h>
 
+#include "counters.h"
 #include "flow.h"
 #include "frag.h"
 
@@ -21,6 +22,7 @@
 #define OPT_COPIED 0x80
 #define WAYS 8 /* datagrams of one bucket */
 #define CE 3 /* ECN: congestion experienced */
+#define TAKEN (-1) /* a fragment or datagram; else enum gw_drop says why not */
 
 /* ---- fragmentation */
 
@@ -177,13 +179,15 @@ struct datagram {
 	uint8_t n; /* pieces, by offset */
 	uint8_t ecn; /* bit set of those seen */
 	bool refused; /* swallows what still comes of it */
+	uint8_t why; /* enum gw_drop, if refused */
 	struct piece piece[GW_MAX_FRAGS];
 };
 
 struct gw_reass {
 	uint64_t timeout; /* TSC cycles */
 	uint64_t next_expire; /* TSC */
-	uint64_t absorbed;
+	struct rte_mempool *large;
+	struct gw_counters *count; /* the worker's */
 	uint64_t held;
 	uint32_t mask; /* buckets - 1 */
 	uint32_t seed;
@@ -191,7 +195,8 @@ struct gw_reass {
 };
 
 struct gw_reass *
-gw_reass_create(unsigned int flows, uint64_t tsc_hz, int socket)
+gw_reass_create(unsigned int flows, uint64_t tsc_hz, int socket, struct rte_mempool *large,
+		struct gw_counters *count)
 {
 	uint32_t buckets = rte_align32prevpow2(RTE_MAX(flows / WAYS, 1u));
 	struct gw_reass *r;
@@ -201,31 +206,33 @@ gw_reass_create(unsigned int flows, uint64_t tsc_hz, int socket)
 	if (r == NULL)
 		return NULL;
 	r->timeout = tsc_hz;
+	r->large = large;
+	r->count = count;
 	r->mask = buckets - 1;
 	r->seed = rte_rand(); /* nobody outside knows which datagrams share a bucket */
 	return r;
 }
 
 static void
-absorb(struct gw_reass *r, struct rte_mbuf *m)
+drop(struct gw_reass *r, struct rte_mbuf *m, enum gw_drop why)
 {
 	rte_pktmbuf_free(m);
-	r->absorbed++;
+	r->count->drop[why]++;
 }
 
 static void
-free_pieces(struct gw_reass *r, struct datagram *d)
+drop_pieces(struct gw_reass *r, struct datagram *d, enum gw_drop why)
 {
 	for (unsigned int i = 0; i < d->n; i++)
-		absorb(r, d->piece[i].m);
+		drop(r, d->piece[i].m, why);
 	r->held -= d->n;
 	d->n = 0;
 }
 
 static void
-forget(struct gw_reass *r, struct datagram *d)
+forget(struct gw_reass *r, struct datagram *d, enum gw_drop why)
 {
-	free_pieces(r, d);
+	drop_pieces(r, d, why);
 	d->key.family = 0;
 }
 
@@ -235,7 +242,7 @@ gw_reass_free(struct gw_reass *r)
 	if (r == NULL)
 		return;
 	for (uint32_t i = 0; i < (r->mask + 1) * WAYS; i++)
-		forget(r, &r->slot[i]);
+		forget(r, &r->slot[i], GW_DROP_FRAG_LOST);
 	rte_free(r);
 }
 
@@ -248,15 +255,9 @@ gw_reass_expire(struct gw_reass *r, uint64_t now)
 		struct datagram *d = &r->slot[i];
 
 		if (d->key.family != 0 && now - d->start >= r->timeout)
-			forget(r, d);
+			forget(r, d, GW_DROP_FRAG_LOST);
 	}
 	r->next_expire = now + r->timeout / 4;
-}
-
-uint64_t
-gw_reass_absorbed(const struct gw_reass *r)
-{
-	return r->absorbed;
 }
 
 uint64_t
@@ -275,13 +276,13 @@ find(struct gw_reass *r, const struct key *key, uint64_t now)
 
 	for (struct datagram *d = bucket; d < bucket + WAYS; d++) {
 		if (d->key.family != 0 && now - d->start >= r->timeout)
-			forget(r, d);
+			forget(r, d, GW_DROP_FRAG_LOST);
 		if (memcmp(&d->key, key, sizeof(*key)) == 0)
 			return d;
 		if (victim->key.family != 0 && (d->key.family == 0 || d->start < victim->start))
 			victim = d;
 	}
-	forget(r, victim);
+	forget(r, victim, GW_DROP_FRAG_FULL);
 	memset(victim, 0, offsetof(struct datagram, piece));
 	victim->key = *key;
 	victim->start = now;
@@ -405,10 +406,7 @@ length_agrees(struct datagram *d, const struct piece *p)
 	return true;
 }
 
-/*
- * 1: taken; 0: one more copy of a piece that is there; -EINVAL: the datagram is
- * no good.
- */
+/* Takes the piece, or says why not: an enum gw_drop. FRAG_COPY leaves the datagram as it was. */
 static int
 insert(struct datagram *d, const struct piece *p)
 {
@@ -418,19 +416,21 @@ insert(struct datagram *d, const struct piece *p)
 		i--;
 	if (i < d->n && d->piece[i].off == p->off && d->piece[i].len == p->len &&
 			d->piece[i].last == p->last)
-		return 0;
+		return GW_DROP_FRAG_COPY;
 	if (i > 0 && d->piece[i - 1].off + d->piece[i - 1].len > p->off)
-		return -EINVAL;
+		return GW_DROP_FRAG_BAD;
 	if (i < d->n && p->off + p->len > d->piece[i].off)
-		return -EINVAL;
-	if (d->n == GW_MAX_FRAGS || !length_agrees(d, p))
-		return -EINVAL;
+		return GW_DROP_FRAG_BAD;
+	if (!length_agrees(d, p))
+		return GW_DROP_FRAG_BAD;
+	if (d->n == GW_MAX_FRAGS)
+		return GW_DROP_FRAG_LARGE;
 	memmove(&d->piece[i + 1], &d->piece[i], (d->n - i) * sizeof(*p));
 	d->piece[i] = *p;
 	d->n++;
 	d->have += p->len;
 	d->ecn |= 1 << get_ecn(p->m);
-	return 1;
+	return TAKEN;
 }
 
 /* The header of a datagram made whole: "len" bytes of data behind p's headers. */
@@ -474,59 +474,106 @@ make_whole(const struct piece *p, uint32_t len, bool ce)
 		whole6(p, len, ce);
 }
 
-/* Can the pieces, all there, be put behind the first one in its mbuf? */
+/* Can the rest be put behind what the first fragment's mbuf holds? */
 static bool
-joinable(const struct datagram *d)
+fits_first(const struct datagram *d)
 {
-	const struct piece *first = &d->piece[0];
-	struct rte_mbuf *m = first->m;
-	uint32_t room = m->buf_len - m->data_off;
-	uint32_t end = first->hlen + d->total;
+	const struct rte_mbuf *m = d->piece[0].m;
 
-	if (end > room || end > UINT16_MAX || !RTE_MBUF_DIRECT(m) || rte_mbuf_refcnt_read(m) != 1)
-		return false;
-	/* RFC 3168 5.3: no mixing of "congested" and "does not know of ECN" */
-	return (d->ecn & (1 << CE | 1)) != (1 << CE | 1);
+	return d->piece[0].hlen + d->total <= (uint32_t)m->buf_len - m->data_off &&
+			RTE_MBUF_DIRECT(m) && rte_mbuf_refcnt_read(m) == 1;
 }
 
-static struct rte_mbuf *
-join(struct gw_reass *r, struct datagram *d)
+/*
+ * The mbuf for the whole, with the headers of the first piece in it; its own where
+ * that is large enough. TAKEN, or an enum gw_drop.
+ */
+static int
+room_for(const struct gw_reass *r, const struct datagram *d, struct piece *whole)
 {
 	struct piece first = d->piece[0];
-	uint8_t *data = rte_pktmbuf_mtod_offset(first.m, uint8_t *, first.hlen);
+	uint32_t end = first.hlen + d->total;
 
-	for (unsigned int i = 1; i < d->n; i++) {
+	*whole = first;
+	/* RFC 3168 5.3: no mixing of "congested" and "does not know of ECN" */
+	if ((d->ecn & (1 << CE | 1)) == (1 << CE | 1))
+		return GW_DROP_FRAG_BAD;
+	if (fits_first(d))
+		return TAKEN;
+	if (r->large != NULL && end + RTE_PKTMBUF_HEADROOM > rte_pktmbuf_data_room_size(r->large))
+		return GW_DROP_FRAG_LARGE;
+	whole->m = r->large == NULL ? NULL : rte_pktmbuf_alloc(r->large);
+	if (whole->m == NULL)
+		return GW_DROP_NO_MBUF;
+	whole->m->port = first.m->port;
+	memcpy(rte_pktmbuf_mtod(whole->m, void *), rte_pktmbuf_mtod(first.m, const void *),
+			first.hlen + first.len);
+	return TAKEN;
+}
+
+/* Put the pieces into the whole's mbuf, behind the first, which is there. Frees all others. */
+static struct rte_mbuf *
+join(struct gw_reass *r, struct datagram *d, const struct piece *whole)
+{
+	uint8_t *data = rte_pktmbuf_mtod_offset(whole->m, uint8_t *, whole->hlen);
+
+	for (unsigned int i = 0; i < d->n; i++) {
 		const struct piece *p = &d->piece[i];
 
-		memcpy(data + p->off, rte_pktmbuf_mtod_offset(p->m, uint8_t *, p->hlen), p->len);
+		if (i > 0)
+			memcpy(data + p->off, rte_pktmbuf_mtod_offset(p->m, uint8_t *, p->hlen),
+					p->len);
+		if (p->m != whole->m)
+			rte_pktmbuf_free(p->m);
 	}
-	make_whole(&first, d->total, d->ecn & 1 << CE);
-	/* The first one goes out; the rest is absorbed. */
-	d->n--;
-	memmove(&d->piece[0], &d->piece[1], d->n * sizeof(first));
-	r->held--;
-	forget(r, d);
-	return first.m;
+	make_whole(whole, d->total, d->ecn & 1 << CE);
+	/* n came, one goes on */
+	r->count->absorbed += d->n - 1;
+	r->held -= d->n;
+	d->n = 0;
+	d->key.family = 0;
+	return whole->m;
 }
 
 /* From here on no piece of it is taken, until it times out. */
 static void
-refuse(struct gw_reass *r, struct datagram *d)
+refuse(struct gw_reass *r, struct datagram *d, enum gw_drop why)
 {
-	free_pieces(r, d);
+	drop_pieces(r, d, why);
 	d->refused = true;
+	d->why = why;
+}
+
+/* TAKEN, or why not: an enum gw_drop. */
+static int
+take_in(struct gw_reass *r, struct datagram *d, const struct piece *p)
+{
+	int rc = d->refused ? d->why : insert(d, p);
+
+	if (rc == TAKEN) {
+		r->held++;
+		return TAKEN;
+	}
+	drop(r, p->m, rc);
+	if (!d->refused && rc != GW_DROP_FRAG_COPY)
+		refuse(r, d, rc);
+	return rc;
 }
 
 struct rte_mbuf *
 gw_reass_add(struct gw_reass *r, struct rte_mbuf *m, uint64_t now)
 {
+	struct piece p, whole;
 	struct datagram *d;
-	struct piece p;
 	struct key key;
 	int rc;
 
-	if (rte_pktmbuf_linearize(m) < 0 || parse(m, &key, &p) < 0) {
-		absorb(r, m);
+	if (rte_pktmbuf_linearize(m) < 0) {
+		drop(r, m, GW_DROP_NOT_LINEAR);
+		return NULL;
+	}
+	if (parse(m, &key, &p) < 0) {
+		drop(r, m, GW_DROP_MALFORMED);
 		return NULL;
 	}
 	if (p.off == 0 && p.last) { /* an atomic fragment stands alone, RFC 6946 */
@@ -534,17 +581,11 @@ gw_reass_add(struct gw_reass *r, struct rte_mbuf *m, uint64_t now)
 		return m;
 	}
 	d = find(r, &key, now);
-	rc = d->refused ? 0 : insert(d, &p);
-	if (rc == 1)
-		r->held++;
-	else
-		absorb(r, m);
-	if (rc < 0)
-		refuse(r, d);
-	if (d->total == 0 || d->have != d->total || d->refused)
+	if (take_in(r, d, &p) != TAKEN || d->total == 0 || d->have != d->total)
 		return NULL;
-	if (joinable(d))
-		return join(r, d);
-	refuse(r, d);
+	rc = room_for(r, d, &whole);
+	if (rc == TAKEN)
+		return join(r, d, &whole);
+	refuse(r, d, rc);
 	return NULL;
 }

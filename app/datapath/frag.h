@@ -16,6 +16,8 @@
 
 #include <rte_mbuf.h>
 
+struct gw_counters;
+
 /** Fragments of one packet, made or taken in. */
 #define GW_MAX_FRAGS 16
 
@@ -43,16 +45,23 @@ struct gw_reass; /* one worker's table of datagrams in the making */
  * NULL where there is no memory. At most @p flows datagrams at a time (8 or
  * more), each for a second at most; so up to flows * GW_MAX_FRAGS mbufs. When
  * it is full, the oldest ones give way.
+ *
+ * @param large
+ *   Where a datagram goes that does not fit in its first fragment's mbuf. NULL: it
+ *   is dropped, like where the pool is empty (no_mbuf).
+ * @param count
+ *   The worker's: absorbed, for each fragment merged into another, and drops, for
+ *   each that never becomes part of a packet.
  */
-struct gw_reass *gw_reass_create(unsigned int flows, uint64_t tsc_hz, int socket);
+struct gw_reass *gw_reass_create(unsigned int flows, uint64_t tsc_hz, int socket,
+		struct rte_mempool *large, struct gw_counters *count);
 
-/** Frees the mbufs it holds too. NULL is allowed. */
+/** Frees the mbufs it holds too, dropped like those that time out. NULL is allowed. */
 void gw_reass_free(struct gw_reass *r);
 
 /**
  * Take a fragment in. Of two fragments that overlap none is used, nor any other
- * of the datagram (RFC 5722); a second copy of one is only dropped. A datagram
- * that does not fit in the first fragment's mbuf is dropped.
+ * of the datagram (RFC 5722); a second copy of one is only dropped.
  *
  * @param m
  *   From its outer IP header on, l2_len 0, checked: total length is inside the
@@ -61,16 +70,10 @@ void gw_reass_free(struct gw_reass *r);
  *   TSC.
  * @return
  *   The whole packet (one segment, starting with its IP header, not a fragment
- *   any more), or NULL.
+ *   any more), or NULL. In the first fragment's mbuf if it fits there, else in
+ *   one of the large pool.
  */
 struct rte_mbuf *gw_reass_add(struct gw_reass *r, struct rte_mbuf *m, uint64_t now);
-
-/**
- * How many packets the table has swallowed so far that will not come back as a
- * packet: fragments merged into another, timed out, or refused. For rx = tx +
- * punted + drops.
- */
-uint64_t gw_reass_absorbed(const struct gw_reass *r);
 
 /** How many fragments it holds now. */
 uint64_t gw_reass_held(const struct gw_reass *r);

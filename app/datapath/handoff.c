@@ -69,6 +69,10 @@ run_in(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n
 	case GW_PKT_ESP:
 		gw_inbound(w, pkts, n, true);
 		return;
+	case GW_PKT_ESP_LARGE:
+		for (uint16_t i = 0; i < n; i++)
+			gw_inbound_large(w, pkts[i], true);
+		return;
 	case GW_PKT_CLEAR:
 		gw_outbound(w, p.port, pkts, n, true);
 		return;

@@ -42,8 +42,6 @@ gw_idle(struct gw_worker *w, unsigned int empty)
 void
 gw_housekeeping(struct gw_worker *w)
 {
-	if (w->reass == NULL)
-		return;
-	gw_reass_expire(w->reass, rte_rdtsc());
-	w->counters.absorbed = gw_reass_absorbed(w->reass);
+	if (w->reass != NULL)
+		gw_reass_expire(w->reass, rte_rdtsc());
 }

@@ -33,7 +33,7 @@ selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
 
 /**
  * Make a decrypted packet ready to be sent on. Returns the next hop, or NULL,
- * nothing changed, where it is not the usual case: forward_slow().
+ * nothing changed, where it is not the usual case: gw_decrypted().
  */
 static inline const struct gw_nexthop *
 prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
@@ -51,8 +51,8 @@ prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m
 	return nh;
 }
 
-static void
-forward_slow(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
+void
+gw_decrypted(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
 		struct rte_mbuf *m)
 {
 	if (!tv->up) {
@@ -83,7 +83,7 @@ forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_
 			from = i;
 		}
 		if (unlikely(nh == NULL))
-			forward_slow(w, tv, sa, pkts[i]);
+			gw_decrypted(w, tv, sa, pkts[i]);
 	}
 	if (likely(run != NULL))
 		gw_send_burst(w, run, pkts + from, n - from);

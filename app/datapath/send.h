@@ -258,4 +258,11 @@ void gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uin
 /** ESP packets from their outer IP header on. */
 void gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed);
 
+/** A decrypted packet that is not the usual case: is it of the tunnel? Then gw_from_tunnel(). */
+void gw_decrypted(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *m);
+
+/** The same as gw_inbound() for one in an mbuf of the large pool. In large.c: the slow path. */
+void gw_inbound_large(struct gw_worker *w, struct rte_mbuf *m, bool handed);
+
 #endif /* SEND_H */

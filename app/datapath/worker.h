@@ -41,6 +41,7 @@ struct gw_reass;
  */
 enum gw_pkt_kind {
 	GW_PKT_ESP, /* hand-off: inbound ESP, from the outer IP header on */
+	GW_PKT_ESP_LARGE, /* the same, put together in an mbuf of the large pool */
 	GW_PKT_CLEAR, /* hand-off: clear, to treat as received there, from the IP header on */
 	GW_PKT_ENCAP, /* hand-off: to encrypt for tunnel, from the inner IP header on; TTL done */
 	GW_PKT_TX, /* hand-off: to send on port, from the Ethernet header on */
@@ -110,6 +111,7 @@ struct gw_worker {
 	struct rte_ring *handoff_out[GW_MAX_WORKERS];
 
 	struct gw_reass *reass; /* on the reassembling worker; else NULL */
+	struct rte_mempool *large; /* the same: for packets beyond an mbuf of pool; never sent */
 	struct gw_icmp_limit icmp_limit;
 	struct gw_icmp_limit resolve_limit; /* packets to control for want of a neighbour */
 

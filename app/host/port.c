@@ -18,6 +18,7 @@
 #include <ena_tweaks.h>
 #include <ipsec_pcpu.h>
 
+#include "../datapath/frag.h"
 #include "../log.h"
 
 /** Ethernet header and one VLAN tag. */
@@ -588,6 +589,18 @@ gw_port_pool_create(
 	if (pool == NULL)
 		no_memory(err, n, room, rte_errno);
 	return pool;
+}
+
+struct rte_mempool *
+gw_port_large_pool_create(const char *name, unsigned int n, uint16_t max_mtu, int socket)
+{
+	uint32_t room = RTE_PKTMBUF_HEADROOM + (uint32_t)max_mtu * GW_MAX_FRAGS;
+	struct rte_mempool *pool;
+
+	room = RTE_MIN(room, (uint32_t)UINT16_MAX);
+	pool = make_pool(name, n, 0, room, socket);
+	return pool == NULL && socket != SOCKET_ID_ANY ? make_pool(name, n, 0, room, SOCKET_ID_ANY)
+						       : pool;
 }
 
 unsigned int

@@ -113,6 +113,14 @@ struct rte_mempool *gw_port_pool_create(const char *name, unsigned int n, uint16
 		int socket, struct gw_error *err);
 
 /**
+ * A pool of @p n mbufs, each for an IP packet that comes in GW_MAX_FRAGS fragments of
+ * @p max_mtu, or as much of it as an mbuf can hold. Uncached: each that is free can be
+ * had. NULL where there is no memory.
+ */
+struct rte_mempool *gw_port_large_pool_create(
+		const char *name, unsigned int n, uint16_t max_mtu, int socket);
+
+/**
  * mbufs needed for these ports and workers: rx and tx descriptors, hand-off, punt and
  * control rings, caches, bursts.
  */

@@ -19,12 +19,15 @@
 
 #include <ipsec_pcpu.h>
 
+#include "datapath/counters.h"
 #include "datapath/frag.h"
 
 #define HZ 1000000
 
 static struct rte_mempool *pool; /* 2048 bytes of data */
 static struct rte_mempool *large_pool; /* 10000 */
+static struct rte_mempool *whole_pool; /* 24000, and 3 mbufs: for what does not fit in pool's */
+static struct gw_counters count;
 static uint64_t seed = 99;
 
 static uint32_t
@@ -111,17 +114,36 @@ set_ecn(struct rte_mbuf *m, uint8_t ecn)
 static struct gw_reass *
 create(void)
 {
-	struct gw_reass *r = gw_reass_create(64, HZ, SOCKET_ID_ANY);
+	struct gw_reass *r = gw_reass_create(64, HZ, SOCKET_ID_ANY, whole_pool, &count);
 
 	assert_non_null(r);
+	memset(&count, 0, sizeof(count));
 	return r;
 }
 
-/* What went in is out, held or absorbed, to the last mbuf. */
+static uint64_t
+all_drops(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < GW_N_DROPS; i++)
+		sum += count.drop[i];
+	return sum;
+}
+
+/* So many by this name, and none by another. */
+static void
+assert_drops(enum gw_drop why, uint64_t n)
+{
+	assert_int_equal(count.drop[why], n);
+	assert_int_equal(all_drops(), n);
+}
+
+/* What went in is out, held, absorbed or dropped by name, to the last mbuf. */
 static void
 assert_balance(const struct gw_reass *r, uint64_t in, uint64_t out)
 {
-	assert_int_equal(in, out + gw_reass_held(r) + gw_reass_absorbed(r));
+	assert_int_equal(in, out + gw_reass_held(r) + count.absorbed + all_drops());
 	assert_int_equal(rte_mempool_in_use_count(pool), gw_reass_held(r));
 }
 
@@ -176,8 +198,9 @@ test_reass_in_order(void **state)
 	assert_null(gw_reass_add(r, piece4(1, 0, 1480, true), 1));
 	assert_int_equal(gw_reass_held(r), 1);
 	assert_whole4(gw_reass_add(r, piece4(1, 1480, 77, false), 2), 1557);
-	assert_int_equal(gw_reass_absorbed(r), 1);
+	assert_int_equal(count.absorbed, 1);
 	assert_balance(r, 2, 1);
+	assert_drops(GW_DROP_FRAG_LOST, 0);
 	gw_reass_free(r);
 	gw_reass_free(NULL);
 }
@@ -254,7 +277,8 @@ test_reass_duplicates(void **state)
 	assert_null(gw_reass_add(r, piece4(1, 160, 8, false), 1));
 	assert_int_equal(gw_reass_held(r), 2);
 	assert_whole4(gw_reass_add(r, piece4(1, 80, 80, true), 1), 168);
-	assert_int_equal(gw_reass_absorbed(r), 4);
+	assert_int_equal(count.absorbed, 2);
+	assert_drops(GW_DROP_FRAG_COPY, 2);
 	assert_balance(r, 5, 1);
 	gw_reass_free(r);
 }
@@ -293,6 +317,7 @@ test_reass_overlaps(void **state)
 #undef ADD
 	}
 	assert_balance(r, in, 0);
+	assert_drops(GW_DROP_FRAG_BAD, in);
 	gw_reass_free(r);
 }
 
@@ -309,6 +334,7 @@ test_reass_refused_id_is_free_later(void **state)
 	assert_int_equal(gw_reass_held(r), 1);
 	assert_whole4(gw_reass_add(r, piece4(1, 80, 8, false), HZ + 2), 88);
 	assert_balance(r, 5, 1);
+	assert_drops(GW_DROP_FRAG_BAD, 3);
 	gw_reass_free(r);
 }
 
@@ -348,10 +374,11 @@ test_reass_malformed(void **state)
 	GONE(m);
 #undef GONE
 	assert_balance(r, in, 0);
+	assert_drops(GW_DROP_MALFORMED, in);
 	gw_reass_free(r);
 }
 
-/* The ping of death: data beyond 65535; and a datagram that is larger than a buffer. */
+/* The ping of death: data beyond 65535. */
 static void
 test_reass_too_large(void **state)
 {
@@ -361,11 +388,8 @@ test_reass_too_large(void **state)
 	assert_int_equal(gw_reass_held(r), 0);
 	assert_null(gw_reass_add(r, piece6(1, 65528, 800, true, 0), 1));
 	assert_int_equal(gw_reass_held(r), 0);
-	assert_null(gw_reass_add(r, piece4(2, 0, 1480, true), 1));
-	assert_null(gw_reass_add(r, piece4(2, 1480, 1480, true), 1));
-	assert_null(gw_reass_add(r, piece4(2, 2960, 8, false), 1));
-	assert_int_equal(gw_reass_held(r), 0);
-	assert_balance(r, 5, 0);
+	assert_balance(r, 2, 0);
+	assert_drops(GW_DROP_FRAG_BAD, 2);
 	gw_reass_free(r);
 }
 
@@ -379,6 +403,7 @@ test_reass_too_many(void **state)
 	assert_int_equal(gw_reass_held(r), GW_MAX_FRAGS);
 	assert_null(gw_reass_add(r, piece4(1, GW_MAX_FRAGS * 8, 8, false), 1));
 	assert_int_equal(gw_reass_held(r), 0);
+	assert_drops(GW_DROP_FRAG_LARGE, GW_MAX_FRAGS + 1);
 	for (unsigned int i = GW_MAX_FRAGS; i-- > 1;)
 		assert_null(gw_reass_add(r, piece4(2, i * 8, 8, i != GW_MAX_FRAGS - 1), 1));
 	assert_whole4(gw_reass_add(r, piece4(2, 0, 8, true), 1), GW_MAX_FRAGS * 8);
@@ -403,6 +428,7 @@ test_reass_expire(void **state)
 	gw_reass_expire(r, 4 * HZ);
 	assert_int_equal(gw_reass_held(r), 0);
 	assert_balance(r, 3, 0);
+	assert_drops(GW_DROP_FRAG_LOST, 3);
 	gw_reass_free(r);
 }
 
@@ -417,7 +443,10 @@ test_reass_full(void **state)
 	assert_true(gw_reass_held(r) <= 64);
 	assert_whole4(gw_reass_add(r, piece4(999, 8, 8, false), 1000), 16);
 	assert_balance(r, 1001, 1);
+	assert_int_equal(count.absorbed, 1);
+	assert_drops(GW_DROP_FRAG_FULL, 999 - gw_reass_held(r));
 	gw_reass_free(r);
+	assert_int_equal(count.drop[GW_DROP_FRAG_FULL] + count.drop[GW_DROP_FRAG_LOST], 999);
 	assert_int_equal(rte_mempool_in_use_count(pool), 0);
 }
 
@@ -440,6 +469,7 @@ test_reass_ecn(void **state)
 	assert_null(gw_reass_add(r, a, 1));
 	assert_null(gw_reass_add(r, piece4(2, 8, 8, false), 1));
 	assert_balance(r, 4, 1);
+	assert_drops(GW_DROP_FRAG_BAD, 2);
 	gw_reass_free(r);
 }
 
@@ -459,6 +489,146 @@ test_reass_segments(void **state)
 	gw_reass_free(r);
 }
 
+/*
+ * Datagrams that do not fit in the first fragment's mbuf. With "len" bytes in each
+ * fragment but the last, the first ones last; not freed.
+ */
+static struct rte_mbuf *
+add_large(struct gw_reass *r, bool six, uint16_t id, uint32_t total, uint16_t len)
+{
+	struct rte_mbuf *m = NULL;
+
+	for (uint32_t off = (total - 1) / len * len;; off -= len) {
+		uint32_t n = RTE_MIN(len, total - off);
+		bool more = off + n < total;
+
+		assert_null(m);
+		m = gw_reass_add(
+				r, six ? piece6(id, off, n, more, 8) : piece4(id, off, n, more), 1);
+		if (off == 0)
+			return m;
+	}
+}
+
+static void
+test_reass_large(void **state)
+{
+	static const uint32_t total[] = {2048 - 20, 2048 - 19, 2500, 2961, 9000, 16 * 1480};
+	struct gw_reass *r = create();
+	unsigned int in = 0;
+
+	for (unsigned int i = 0; i < RTE_DIM(total); i++) {
+		struct rte_mbuf *m4 = add_large(r, false, i, total[i], 1480);
+		struct rte_mbuf *m6 = add_large(r, true, i, total[i], 1480);
+
+		assert_non_null(m4);
+		assert_non_null(m6);
+		/* where there is room in the first one, it stays there */
+		assert_ptr_equal(m4->pool, total[i] <= 2048 - 20 ? pool : whole_pool);
+		assert_ptr_equal(m6->pool, total[i] <= 2048 - 56 ? pool : whole_pool);
+		assert_true(rte_pktmbuf_headroom(m4) >= RTE_PKTMBUF_HEADROOM);
+		assert_whole4(m4, total[i]);
+		assert_whole6(m6, total[i], 8);
+		in += 2 * ((total[i] + 1479) / 1480);
+	}
+	assert_balance(r, in, 2 * RTE_DIM(total));
+	assert_drops(GW_DROP_NO_MBUF, 0);
+	assert_int_equal(rte_mempool_in_use_count(whole_pool), 0);
+	gw_reass_free(r);
+}
+
+/* More than even the large mbufs take, by a little and by much. */
+static void
+test_reass_beyond_large(void **state)
+{
+	const uint32_t most = 24000 - 20;
+	struct gw_reass *r = create();
+
+	assert_whole4(add_large(r, false, 1, most, 2000), most);
+	assert_null(add_large(r, false, 2, most + 1, 2000));
+	assert_drops(GW_DROP_FRAG_LARGE, 12);
+	assert_null(add_large(r, false, 3, 16 * 2024, 2024));
+	assert_drops(GW_DROP_FRAG_LARGE, 12 + 16);
+	assert_balance(r, 12 + 12 + 16, 1);
+	gw_reass_free(r);
+}
+
+/* The largest mbuf that there can be: nothing of 16 bits wraps. */
+static void
+test_reass_largest(void **state)
+{
+	struct rte_mempool *max =
+			rte_pktmbuf_pool_create("max", 1, 0, 0, UINT16_MAX, SOCKET_ID_ANY);
+	const uint32_t most = UINT16_MAX - RTE_PKTMBUF_HEADROOM - 20;
+	struct rte_mempool *small = pool;
+	struct gw_reass *r;
+
+	assert_non_null(max);
+	r = gw_reass_create(64, HZ, SOCKET_ID_ANY, max, &count);
+	assert_non_null(r);
+	memset(&count, 0, sizeof(count));
+	pool = large_pool;
+	assert_whole4(add_large(r, false, 1, most, 8000), most);
+	assert_whole6(add_large(r, true, 1, most - 36, 8000), most - 36, 8);
+	assert_drops(GW_DROP_FRAG_LARGE, 0);
+	assert_null(add_large(r, false, 2, most + 1, 8000));
+	assert_null(add_large(r, false, 3, UINT16_MAX, 8000));
+	assert_drops(GW_DROP_FRAG_LARGE, 2 * 9);
+	assert_balance(r, 4 * 9, 2);
+	pool = small;
+	gw_reass_free(r);
+	assert_int_equal(rte_mempool_in_use_count(max), 0);
+	rte_mempool_free(max);
+}
+
+/* As many at a time as there are mbufs; then by name, late copies too; then again. */
+static void
+test_reass_no_mbuf(void **state)
+{
+	struct gw_reass *r = create();
+	struct rte_mbuf *m[3];
+
+	for (unsigned int i = 0; i < 3; i++)
+		m[i] = add_large(r, false, i, 3000, 1480);
+	assert_null(add_large(r, false, 3, 3000, 1480));
+	assert_drops(GW_DROP_NO_MBUF, 3);
+	assert_null(gw_reass_add(r, piece4(3, 0, 1480, true), 1));
+	assert_drops(GW_DROP_NO_MBUF, 4);
+	/* what fits in the first fragment's goes on */
+	assert_whole4(add_large(r, false, 4, 1600, 800), 1600);
+	for (unsigned int i = 0; i < 3; i++)
+		assert_whole4(m[i], 3000);
+	assert_whole4(add_large(r, false, 5, 3000, 1480), 3000);
+	assert_balance(r, 3 * 3 + 3 + 1 + 2 + 3, 5);
+	gw_reass_free(r);
+	r = gw_reass_create(64, HZ, SOCKET_ID_ANY, NULL, &count);
+	memset(&count, 0, sizeof(count));
+	assert_null(add_large(r, false, 1, 3000, 1480));
+	assert_drops(GW_DROP_NO_MBUF, 3);
+	gw_reass_free(r);
+}
+
+/* A first fragment that is not alone in its mbuf: nothing is written into that. */
+static void
+test_reass_shared_first(void **state)
+{
+	struct gw_reass *r = create();
+	struct rte_mbuf *first = piece4(1, 0, 80, true), *m;
+
+	rte_mbuf_refcnt_update(first, 1);
+	assert_null(gw_reass_add(r, first, 1));
+	m = gw_reass_add(r, piece4(1, 80, 8, false), 1);
+	assert_non_null(m);
+	assert_ptr_equal(m->pool, whole_pool);
+	assert_int_equal(rte_mbuf_refcnt_read(first), 1);
+	assert_int_equal(rte_pktmbuf_mtod(first, struct rte_ipv4_hdr *)->fragment_offset,
+			rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG));
+	rte_pktmbuf_free(first);
+	assert_whole4(m, 88);
+	assert_balance(r, 2, 1);
+	gw_reass_free(r);
+}
+
 /* Anything at all: nothing leaks, nothing is read or written outside (ASan). */
 static void
 test_reass_random(void **state)
@@ -468,7 +638,8 @@ test_reass_random(void **state)
 	uint64_t now = 0;
 
 	for (unsigned int i = 0; i < 200000; i++) {
-		uint16_t off = next_random() % 12 * 8, len = 8 + next_random() % 5 * 8;
+		uint16_t unit = next_random() % 8 == 0 ? 256 : 8;
+		uint16_t off = next_random() % 12 * unit, len = unit + next_random() % 5 * unit;
 		bool more = next_random() % 4 != 0;
 		struct rte_mbuf *m = next_random() % 2
 				? piece4(next_random() % 40, off, len, more)
@@ -698,7 +869,8 @@ test_round_trip(void **state)
 static int
 no_leak(void **state)
 {
-	return rte_mempool_in_use_count(pool) != 0 || rte_mempool_in_use_count(large_pool) != 0;
+	return rte_mempool_in_use_count(pool) != 0 || rte_mempool_in_use_count(large_pool) != 0 ||
+			rte_mempool_in_use_count(whole_pool) != 0;
 }
 
 int
@@ -719,6 +891,11 @@ main(int argc, char **argv)
 			cmocka_unit_test_teardown(test_reass_full, no_leak),
 			cmocka_unit_test_teardown(test_reass_ecn, no_leak),
 			cmocka_unit_test_teardown(test_reass_segments, no_leak),
+			cmocka_unit_test_teardown(test_reass_large, no_leak),
+			cmocka_unit_test_teardown(test_reass_beyond_large, no_leak),
+			cmocka_unit_test_teardown(test_reass_largest, no_leak),
+			cmocka_unit_test_teardown(test_reass_no_mbuf, no_leak),
+			cmocka_unit_test_teardown(test_reass_shared_first, no_leak),
 			cmocka_unit_test_teardown(test_reass_random, no_leak),
 			cmocka_unit_test_teardown(test_frag_sizes, no_leak),
 			cmocka_unit_test_teardown(test_frag_of_fragment, no_leak),
@@ -735,7 +912,9 @@ main(int argc, char **argv)
 	pool = rte_pktmbuf_pool_create(
 			"small", 2047, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	large_pool = rte_pktmbuf_pool_create("large", 63, 0, 0, 10128, SOCKET_ID_ANY);
-	if (pool == NULL || large_pool == NULL)
+	whole_pool = rte_pktmbuf_pool_create(
+			"whole", 3, 0, 0, 24000 + RTE_PKTMBUF_HEADROOM, SOCKET_ID_ANY);
+	if (pool == NULL || large_pool == NULL || whole_pool == NULL)
 		return 1;
 	rc = cmocka_run_group_tests(tests, NULL, NULL);
 	rte_eal_cleanup();

@@ -256,7 +256,9 @@ test_hostile(void **state)
 	assert_true(site_sum(decap) > 1000);
 	assert_true(site_sum(punted) > 100);
 	assert_true(site_sum(created) > 100);
-	assert_true(site_sum(absorbed) > 10);
+	assert_true(site_sum(drop[GW_DROP_FRAG_BAD]) > 100);
+	assert_true(site_sum(drop[GW_DROP_FRAG_FULL]) > 10);
+	assert_true(site_sum(drop[GW_DROP_FRAG_COPY]) > 0);
 	assert_true(site_sum(handed_off_esp) > 1000);
 	assert_true(site_sum(handed_off_fallback) > 1000);
 	assert_true(site_sum(handed_off_spread) > 1000);
