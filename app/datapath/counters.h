@@ -31,6 +31,7 @@
 	_(handed_off_esp, "of handed_off: inbound ESP whose SA another worker owns") \
 	_(handed_off_fallback, "of handed_off: outbound packets for the owner of the fallback SA") \
 	_(handed_off_spread, "of handed_off: for want of queues, clear packets and those to send") \
+	_(handed_off_fragments, "of handed_off: outer fragments, to the worker that joins them") \
 	_(encap, "packets encrypted") \
 	_(encap_bytes, "bytes of inner packets encrypted") \
 	_(decap, "packets decrypted") \

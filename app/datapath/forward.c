@@ -364,6 +364,7 @@ void
 gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 {
 	if (w->id != w->reass_worker) {
+		w->counters.handed_off_fragments++;
 		gw_handoff(w, w->reass_worker, m, GW_PKT_FRAGMENT, port, GW_NONE);
 		return;
 	}

@@ -18,10 +18,13 @@
 
 #include <rte_eal.h>
 
+#include "datapath/frag.h"
 #include "workers_hostile.h"
 #include "workers_site.h"
 
 #define N SITE_WORKERS
+
+static struct rte_mempool *large; /* of the peer */
 
 /** Some packets of random flows on each of the first @p queues, from our side. */
 static void
@@ -230,6 +233,63 @@ test_few_queues(void **state)
 	site_stop();
 }
 
+/* Large packets in outer fragments */
+
+#define LARGE_LEN 3000 /* zeros behind the inner packet: padding, RFC 4303 2.7 */
+
+/** Encrypted in one piece and cut afterwards. Returns how many fragments. */
+static int
+send_in_fragments(unsigned int flow, unsigned int pair, unsigned int queue)
+{
+	static uint16_t id; /* SAs number their packets alike */
+	struct peer_sa *sa = peer_find(&site.peer, site_spi(IPSEC_PCPU_IN, pair, 0));
+	struct rte_mbuf *inner = pkt_make(&site.log, site.pool, PKT_IN, flow, queue, pair);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(large), *frag[GW_MAX_FRAGS];
+	struct rte_ipv4_hdr *ip;
+	int n;
+
+	assert_non_null(m);
+	memset(rte_pktmbuf_append(m, inner->data_len + LARGE_LEN), 0, inner->data_len + LARGE_LEN);
+	memcpy(rte_pktmbuf_mtod(m, void *), rte_pktmbuf_mtod(inner, void *), inner->data_len);
+	rte_pktmbuf_free(inner);
+	peer_seal(&site.peer, sa, m);
+	ip = rte_pktmbuf_mtod(m, struct rte_ipv4_hdr *);
+	ip->packet_id = rte_cpu_to_be_16(id++);
+	ip->fragment_offset = 0;
+	n = gw_frag4(m, 1500, site.pool, frag);
+	assert_true(n >= 3);
+	rte_pktmbuf_free(m);
+	for (int i = 0; i < n; i++) {
+		site_ether(&site.wan, frag[i]);
+		site_put(&site.wan, queue, frag[i]);
+	}
+	return n;
+}
+
+/** To the worker that puts them together, from there to the SA's, and out of an ordinary mbuf. */
+static void
+test_fragments(void **state)
+{
+	const unsigned int rounds = 20;
+	unsigned int fragments = 0;
+
+	large = rte_pktmbuf_pool_create("large", 31, 0, 0, 8192, SOCKET_ID_ANY);
+	assert_non_null(large);
+	site_start(&site_conf_full);
+	for (unsigned int i = 0; i < rounds; i++) {
+		for (unsigned int p = 0; p < N; p++)
+			fragments += send_in_fragments(site_flow_on(p), p, pkt_random() % N);
+		site_settle(); /* there are not as many large mbufs as ordinary ones */
+	}
+	for (unsigned int p = 0; p < N; p++)
+		assert_in_from(p, p, rounds);
+	assert_int_equal(site_sum(absorbed), fragments - rounds * N);
+	assert_int_equal(site_sum(handed_off_esp), rounds * (N - 1));
+	assert_int_equal(rte_mempool_in_use_count(site.gw.large), 0);
+	site_stop();
+	rte_mempool_free(large);
+}
+
 /* Any bytes at all */
 
 static void
@@ -284,6 +344,7 @@ main(int argc, char **argv)
 			CASE(test_more_pairs),
 			CASE(test_borrow),
 			CASE(test_few_queues),
+			CASE(test_fragments),
 			CASE(test_hostile),
 	};
 #undef CASE
