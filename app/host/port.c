@@ -270,15 +270,19 @@ configure(struct setup *s, struct gw_port *port, unsigned int n_workers, struct 
 	uint16_t max = RTE_MIN(s->info.max_rx_queues, s->info.max_tx_queues);
 	uint16_t want = RTE_MIN(n_workers, (unsigned int)max);
 	uint16_t made = s->info.nb_rx_queues;
-	int rc = -ENODEV;
+	uint16_t n = want;
+	int rc = want > 0 ? configure_n(s, port, n) : -ENODEV;
 
-	for (uint16_t n = want; n > 0; n--) {
+	/*
+	 * A first refusal may have cleared away what a crash left behind, as with
+	 * vhost-user's socket: ask again before taking fewer.
+	 */
+	if (rc < 0 && want > 0)
 		rc = configure_n(s, port, n);
-		if (rc == 0) {
-			port->n_rxq = port->n_txq = n;
-			break;
-		}
-	}
+	while (rc < 0 && n > 1)
+		rc = configure_n(s, port, --n);
+	if (rc == 0)
+		port->n_rxq = port->n_txq = n;
 	if (rc < 0) {
 		gw_error_set(err, NULL, 0,
 				"port \"%s\": %s refuses %u queue pairs and fewer (it has %u rx, "

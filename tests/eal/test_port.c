@@ -9,6 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -128,6 +131,25 @@ test_queues(void **state)
 	gw_port_close(&port);
 }
 
+/* A gateway that was killed leaves its vhost-user socket: the next one has all queues again. */
+static void
+test_stale_socket(void **state)
+{
+	struct sockaddr_un sun = {.sun_family = AF_UNIX};
+	char device[sizeof(sun.sun_path) + 64];
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	snprintf(sun.sun_path, sizeof(sun.sun_path), "/var/tmp/pcpu-test-port-%d", getpid());
+	assert_int_equal(bind(fd, (struct sockaddr *)&sun, sizeof(sun)), 0);
+	close(fd);
+	snprintf(device, sizeof(device), "net_vhost0,iface=%s,queues=2", sun.sun_path);
+	assert_int_equal(open_port(device, 1500, 2), 0);
+	assert_int_equal(port.n_rxq, 2);
+	assert_int_equal(port.n_txq, 2);
+	gw_port_close(&port);
+	unlink(sun.sun_path);
+}
+
 static void
 test_errors(void **state)
 {
@@ -216,6 +238,7 @@ main(int argc, char **argv)
 			cmocka_unit_test(test_life),
 			cmocka_unit_test(test_existing),
 			cmocka_unit_test(test_queues),
+			cmocka_unit_test(test_stale_socket),
 			cmocka_unit_test(test_errors),
 			cmocka_unit_test(test_data_room),
 			cmocka_unit_test(test_pool),
