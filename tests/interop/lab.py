@@ -24,7 +24,8 @@ from guest import Guest, Tap, VhostUser
 from gw import BINARY, HOST4, HOST6, LAN4, LAN6, PEER4, PEER6, WAN4, WAN6
 from netns import Failed, Namespace, wait_for
 
-PATIENCE_S = 60.0  # of waiting for what must come: the machine may be busy
+# of waiting for what must come: the machine may be busy
+PATIENCE_S = float(os.environ.get("PCPU_PATIENCE_S", "60"))
 PORT = 7000  # of the UDP packets
 GUEST_TAP = "kguest"
 QUIET = ["--log-level=lib.vhost.config:warning"]

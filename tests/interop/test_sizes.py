@@ -23,6 +23,8 @@ class Sizes(lab.InteropTest):
             Tunnel("udp", nets(2), algo="aes256gcm8"),
             Tunnel("udp6", nets(3), ip6=True, algo="chacha20poly1305"),
             Tunnel("plain6", nets(4), ip6=True, encap=False, algo="aes128gcm12"),
+            Tunnel("tcp", nets(5), encap=False),
+            Tunnel("tcp6", nets(6), ip6=True),
         ]
 
     def both(self, number, sizes, ip6, **how):
@@ -53,8 +55,22 @@ class Sizes(lab.InteropTest):
             self.both(number, [*range(MIN, 75), 500, 999, 1001], ip6)
             self.both(number, list(range(most - 16, most + 1)), ip6, df=True)
             # What is larger may be cut. Linux encrypts it whole and cuts the ESP packet,
-            # the gateway cuts before it encrypts.
+            # the gateway cuts before it encrypts; of IPv6 only the source cuts.
+            if ip6:
+                self.learn(number)
             self.both(number, [most + 1, most + 2, 1472, 2000, 3001, 9000, 20000], ip6)
+
+    def learn(self, number):
+        """The gateway tells the host the path's MTU when a packet is too big for the tunnel."""
+        def answered():
+            return " 0% packet loss" in self.site.host.namespace.run(
+                "ping", "-6", "-c", "1", "-W", "1", "-s", "1472", far(number)[1],
+                check=False).stdout
+
+        before = self.counts()
+        self.assertFalse(answered())
+        self.settled(before, {"too_big": 1})
+        lab.wait_for("the path MTU at the host", answered, lab.PATIENCE_S)
 
     def test_plain(self):
         self.each(1)
@@ -93,11 +109,11 @@ class Sizes(lab.InteropTest):
             self.assertEqual(now.gateway[f"drop.{name}"], before.gateway[f"drop.{name}"], name)
         self.assertEqual({k: v for k, v in now.stat.items() if v != before.stat[k]}, {})
 
-    def test_tcp_plain(self):
-        self.tcp(1, False)
+    def test_tcp(self):
+        self.tcp(5, False)
 
-    def test_tcp_udp6(self):
-        self.tcp(3, True)
+    def test_tcp6(self):
+        self.tcp(6, True)
 
 
 if __name__ == "__main__":
