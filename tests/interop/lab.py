@@ -197,14 +197,16 @@ class Site:
                                       "addr flush dev d0"])
 
     def _link_works(self):
-        """Does the gateway's kernel answer each CPU of the guest, and know its neighbours?"""
+        """Does the gateway answer each CPU of the guest, and the host, and know both?"""
         for cpu in range(self.guest.cpus):
             for address in (WAN4, WAN6):
                 if not self.guest.do("ping", address=address, cpu=cpu):
                     self._replug()
                     return False
+        for address in (LAN4, LAN6):
+            self.host.namespace.run("ping", "-c", "1", "-W", "1", address, check=False)
         known = {n["address"] for n in self.gateway.show("neighbours") if n["usable"]}
-        return {PEER4, PEER6} <= known
+        return {PEER4, PEER6, HOST4, HOST6} <= known
 
     def _replug(self):
         """The guest's interface down and up: qemu leaves queues off when the gateway comes back."""
@@ -234,7 +236,6 @@ class Site:
 
 # The guest as each gateway finds it. In its tables stands nothing of the one before.
 GUEST_SET_UP = f"""set -e
-pkill -f esp-in-udp || true
 ip xfrm state flush
 ip xfrm policy flush
 ip link set eth0 down

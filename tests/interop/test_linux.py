@@ -69,7 +69,7 @@ class Traps(lab.InteropTest):
         self.assertEqual(self.sent(1), [0, COUNT, 0])
 
     def test_soft_expired_fallback_first(self):
-        """Where it was there before, as with IKE, Linux prefers it; without the flag all arrives."""
+        """Where it was there first, as with IKE, Linux prefers it; without the flag all arrives."""
         self.peer((0, 1, "any"), acquire=False, limits=SOFT, fallback_first=True)
         self.assertEqual(self.sent(1), [0, 6, COUNT - 6])
 

@@ -135,7 +135,7 @@ class PerCpu(lab.InteropTest):
         os.unlink(path)
 
     def test_newest(self):
-        """Of two SAs for one CPU the gateway sends on the newer one; both take what comes on either.
+        """Of two SAs for one CPU the gateway sends on the newer one; both ends take either.
 
         Linux may go on with the older one, which its look-up has cached, until that is gone.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The gateway ends, or is killed, and comes back; the Linux peer keeps its SAs and notices little."""
+"""The gateway ends, or is killed, and comes back; the Linux peer keeps its SAs."""
 
 import os
 import signal

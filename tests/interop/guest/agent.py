@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -79,9 +80,16 @@ def do_encap(port, ip6=False):
 
 
 def do_encap_end():
-    """No such socket any more."""
+    """No such socket any more, nor one of the gateway's script for a peer."""
     while encaps:
         encaps.pop().close()
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as f:
+                if b"esp-in-udp" in f.read():
+                    os.kill(int(path.split("/")[2]), signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            pass  # it ended by itself
 
 
 def do_run(script, seconds=30):
