@@ -460,6 +460,7 @@ gw_fini(struct gw *gw, struct gw_totals *totals)
 	rte_mempool_free(gw->pool);
 	rte_mempool_free(gw->large);
 	gw_reserve_close(gw->reserve);
+	gw_reserve_close(gw->offers);
 	if (gw->ctx != NULL)
 		ipsec_pcpu_ctx_fini(gw->ctx);
 	rte_free(gw->ctx);

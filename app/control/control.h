@@ -28,7 +28,8 @@ struct gw_sa {
 	uint16_t worker; /* its owner; GW_NONE: outbound and unused: surplus, superseded */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
-	uint8_t reserve_id[GW_RESERVE_ID_LEN];
+	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */
+	uint8_t key_id[GW_RESERVE_ID_LEN]; /* of the whole key, salt and all */
 	uint64_t reserved; /* end of the reservation; outbound */
 	uint32_t said; /* which of its ends were logged already; bits */
 	struct ipsec_pcpu_sa_stats last; /* at the last tick, for rates */
@@ -89,6 +90,7 @@ struct gw {
 	struct gw_view *view; /* the one that workers have */
 	struct gw_nl *nl;
 	struct gw_reserve *reserve; /* NULL: none */
+	struct gw_reserve *offers; /* without it: what peers were told; NULL: nothing yet */
 	struct gw_held *held;
 	struct ipsec_pcpu_ctx *ctx; /* control's own, for making SAs */
 	int punt_fd; /* eventfd by which workers wake us */
@@ -172,6 +174,15 @@ int gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *sa,
  */
 int gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
 		struct gw_error *err);
+
+/**
+ * Behind which number a peer is to begin with an inbound SA: see
+ * gw_reserve_offer(). Not to be told to anyone before gw_offers_commit() went well.
+ */
+int gw_sa_offer(struct gw *gw, const struct gw_sa *sa, uint64_t *start);
+
+/** Write down all that was offered; without a state file, until the gateway ends. */
+int gw_offers_commit(struct gw *gw, struct gw_error *err);
 
 int gw_port_promisc(struct gw *gw, const char *port, bool on, struct gw_error *err);
 

@@ -6,9 +6,10 @@
  *	dpdk-pcpu-gw state 1
  *	out esn 00112233445566778899aabbccddeeff 16777216
  *	in - ...
- *	end 2 0123456789abcdef
+ *	peer - ...
+ *	end 3 0123456789abcdef
  *
- * one line for each key and direction, then their number and a checksum of all
+ * one line for each key and kind, then their number and a checksum of all
  * before. It is read strictly: what is not exactly as written by us is damaged.
  */
 
@@ -28,10 +29,13 @@
 
 #define HEADER "dpdk-pcpu-gw state 1\n"
 #define LABEL "dpdk-pcpu-gw state key 1"
+#define LABEL_WHOLE "dpdk-pcpu-gw whole key 1"
 #define MAX_FILE (64 << 20) /* bytes */
 
+static const char *const kinds[] = {"in", "out", "peer"};
+
 struct gw_reserve {
-	char *path;
+	char *path; /* NULL: in memory only */
 	int lock_fd;
 	/* open addressing; an entry with used false is free; none is ever removed */
 	struct entry {
@@ -51,16 +55,16 @@ no_memory(struct gw_error *err)
 
 /* Where a key is, or where it would go. */
 static struct entry *
-find(struct entry *table, unsigned int size, const uint8_t *id, bool out)
+find(struct entry *table, unsigned int size, const uint8_t *id, enum gw_reserve_kind kind)
 {
 	struct entry *e;
 	uint32_t i;
 
 	memcpy(&i, id, sizeof(i)); /* of a hash */
-	for (i += out;; i++) {
+	for (i += kind;; i++) {
 		e = &table[i & (size - 1)];
 		if (!e->used ||
-				(e->key.out == out &&
+				(e->key.kind == kind &&
 						memcmp(e->key.id, id, sizeof(e->key.id)) == 0))
 			return e;
 	}
@@ -80,7 +84,7 @@ make_room(struct gw_reserve *res)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < res->size; i++)
 		if (res->table[i].used)
-			*find(table, size, res->table[i].key.id, res->table[i].key.out) =
+			*find(table, size, res->table[i].key.id, res->table[i].key.kind) =
 					res->table[i];
 	free(res->table);
 	res->table = table;
@@ -118,14 +122,17 @@ parse_id(const char *text, uint8_t *id)
 static bool
 parse_line(const char *line, struct gw_reserve_key *key)
 {
-	char dir[4], esn[4], id[2 * GW_RESERVE_ID_LEN + 1], again[128];
+	char kind[5], esn[4], id[2 * GW_RESERVE_ID_LEN + 1], again[128];
 
-	if (sscanf(line, "%3s %3s %32s %" SCNu64, dir, esn, id, &key->seq) != 4 ||
+	if (sscanf(line, "%4s %3s %32s %" SCNu64, kind, esn, id, &key->seq) != 4 ||
 			!parse_id(id, key->id))
 		return false;
-	key->out = strcmp(dir, "out") == 0;
+	key->kind = GW_RESERVE_IN;
+	for (unsigned int i = 0; i < RTE_DIM(kinds); i++)
+		if (strcmp(kind, kinds[i]) == 0)
+			key->kind = i;
 	key->esn = strcmp(esn, "esn") == 0;
-	snprintf(again, sizeof(again), "%s %s %s %" PRIu64, key->out ? "out" : "in",
+	snprintf(again, sizeof(again), "%s %s %s %" PRIu64, kinds[key->kind],
 			key->esn ? "esn" : "-", id, key->seq);
 	return strcmp(line, again) == 0;
 }
@@ -236,24 +243,39 @@ load(struct gw_reserve *res, struct gw_error *err)
 	return rc;
 }
 
-void
-gw_reserve_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params *prm,
-		uint8_t id[GW_RESERVE_ID_LEN])
+/* SHA-256 over a label, with its 0, and the first bytes of a key; cut. */
+static void
+name_key(struct ipsec_pcpu_ctx *ctx, const char *label, const uint8_t *key, size_t len, uint8_t *id)
 {
-	size_t len = prm->algo->key_len - prm->algo->salt_len;
-	uint8_t buf[sizeof(LABEL) + IPSEC_PCPU_MAX_KEY], digest[32];
+	uint8_t buf[sizeof(LABEL_WHOLE) + IPSEC_PCPU_MAX_KEY], digest[32];
+	size_t n = strlen(label) + 1;
 
-	memcpy(buf, LABEL, sizeof(LABEL));
-	memcpy(buf + sizeof(LABEL), prm->key, len);
-	ipsec_pcpu_sha256(ctx, buf, sizeof(LABEL) + len, digest);
+	memcpy(buf, label, n);
+	memcpy(buf + n, key, len);
+	ipsec_pcpu_sha256(ctx, buf, n + len, digest);
 	memcpy(id, digest, GW_RESERVE_ID_LEN);
 	explicit_bzero(buf, sizeof(buf));
 }
 
-uint64_t
-gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out)
+void
+gw_reserve_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params *prm,
+		uint8_t id[GW_RESERVE_ID_LEN])
 {
-	const struct entry *e = find(res->table, res->size, id, out);
+	name_key(ctx, LABEL, prm->key, prm->algo->key_len - prm->algo->salt_len, id);
+}
+
+void
+gw_reserve_key_id(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa_params *prm,
+		uint8_t id[GW_RESERVE_ID_LEN])
+{
+	name_key(ctx, LABEL_WHOLE, prm->key, prm->algo->key_len, id);
+}
+
+uint64_t
+gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN],
+		enum gw_reserve_kind kind)
+{
+	const struct entry *e = find(res->table, res->size, id, kind);
 
 	return e->used ? e->key.seq : 0;
 }
@@ -261,15 +283,16 @@ gw_reserve_get(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN]
 bool
 gw_reserve_known(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool out)
 {
-	const struct entry *e = find(res->table, res->size, id, out);
-
-	return e->used && (!out || e->key.seq > 0);
+	if (out)
+		return gw_reserve_get(res, id, GW_RESERVE_OUT) > 0;
+	return find(res->table, res->size, id, GW_RESERVE_IN)->used ||
+			find(res->table, res->size, id, GW_RESERVE_PEER)->used;
 }
 
 int
 gw_reserve_set(struct gw_reserve *res, const struct gw_reserve_key *key)
 {
-	struct entry *e = find(res->table, res->size, key->id, key->out);
+	struct entry *e = find(res->table, res->size, key->id, key->kind);
 
 	if (e->used) {
 		e->key.seq = RTE_MAX(e->key.seq, key->seq);
@@ -278,17 +301,58 @@ gw_reserve_set(struct gw_reserve *res, const struct gw_reserve_key *key)
 	}
 	if (make_room(res) != 0)
 		return -ENOMEM;
-	e = find(res->table, res->size, key->id, key->out);
+	e = find(res->table, res->size, key->id, key->kind);
 	e->key = *key;
 	e->used = true;
 	res->n++;
 	return 0;
 }
 
+/* How far to go on behind what came and what was offered; 0: we could not follow. */
+static uint64_t
+offer_ahead(uint64_t received, uint64_t offered, bool esn)
+{
+	uint64_t lost = offered > received ? offered - received : 0;
+
+	if (!esn)
+		return GW_OFFER_32;
+	if (lost == 0)
+		return GW_OFFER_CAME;
+	if (lost <= INT32_MAX)
+		return GW_OFFER_IDLE;
+	/* a receiver recovers an ESN over less than 2^32 */
+	return lost <= UINT32_MAX - 4 * GW_OFFER_NEAR ? GW_OFFER_NEAR : 0;
+}
+
+int
+gw_reserve_offer(struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], bool esn,
+		uint64_t received, uint64_t *start)
+{
+	struct gw_reserve_key key = {.kind = GW_RESERVE_PEER, .esn = esn};
+	uint64_t last = (esn ? UINT64_MAX : UINT32_MAX) - 1; /* that Linux takes */
+	uint64_t offered = gw_reserve_get(res, id, GW_RESERVE_PEER), ahead;
+
+	*start = 0;
+	if (gw_reserve_known(res, id, true))
+		return -EEXIST;
+	received = RTE_MAX(received, gw_reserve_get(res, id, GW_RESERVE_IN));
+	if (received > 0 || find(res->table, res->size, id, GW_RESERVE_PEER)->used) {
+		ahead = offer_ahead(received, offered, esn);
+		*start = RTE_MAX(received, offered) + ahead;
+		if (ahead == 0)
+			return -EDOM;
+		if (*start < ahead || *start > last - GW_RESERVE_32)
+			return -ERANGE;
+	}
+	key.seq = *start;
+	memcpy(key.id, id, sizeof(key.id));
+	return gw_reserve_set(res, &key);
+}
+
 void
 gw_reserve_release(struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], uint64_t seq)
 {
-	struct entry *e = find(res->table, res->size, id, true);
+	struct entry *e = find(res->table, res->size, id, GW_RESERVE_OUT);
 
 	if (e->used && seq < e->key.seq)
 		e->key.seq = seq;
@@ -297,7 +361,7 @@ gw_reserve_release(struct gw_reserve *res, const uint8_t id[GW_RESERVE_ID_LEN], 
 static void
 print_key(const struct gw_reserve_key *key, FILE *out)
 {
-	fprintf(out, "%s %s ", key->out ? "out" : "in", key->esn ? "esn" : "-");
+	fprintf(out, "%s %s ", kinds[key->kind], key->esn ? "esn" : "-");
 	for (int i = 0; i < GW_RESERVE_ID_LEN; i++)
 		fprintf(out, "%02x", key->id[i]);
 	fprintf(out, " %" PRIu64 "\n", key->seq);
@@ -398,9 +462,12 @@ int
 gw_reserve_commit(struct gw_reserve *res, struct gw_error *err)
 {
 	size_t len;
-	char *text = print(res, &len);
+	char *text;
 	int rc;
 
+	if (res->path == NULL)
+		return 0;
+	text = print(res, &len);
 	if (text == NULL)
 		return no_memory(err);
 	rc = replace(res->path, text, len);
@@ -486,6 +553,20 @@ gw_reserve_is_volatile(const char *path)
 
 	dir_of(path, dir);
 	return statfs(dir, &st) == 0 && (st.f_type == TMPFS_MAGIC || st.f_type == RAMFS_MAGIC);
+}
+
+struct gw_reserve *
+gw_reserve_in_memory(void)
+{
+	struct gw_reserve *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->lock_fd = -1;
+	if (make_room(r) == 0)
+		return r;
+	gw_reserve_close(r);
+	return NULL;
 }
 
 int

@@ -33,9 +33,9 @@ chunk(const struct gw_sa *sa, bool first)
 }
 
 static int
-reserve(struct gw *gw, struct gw_sa *sa, uint64_t seq, bool out)
+reserve(struct gw *gw, struct gw_sa *sa, uint64_t seq, enum gw_reserve_kind kind)
 {
-	struct gw_reserve_key key = {.seq = seq, .out = out, .esn = sa->prm.esn};
+	struct gw_reserve_key key = {.seq = seq, .kind = kind, .esn = sa->prm.esn};
 
 	memcpy(key.id, sa->reserve_id, sizeof(key.id));
 	return gw_reserve_set(gw->reserve, &key);
@@ -68,15 +68,15 @@ gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err)
 	if (gw_reserve_known(gw->reserve, sa->reserve_id, !out))
 		return refuse_direction(gw, sa, err);
 	gw_error_set(err, NULL, 0, "not enough memory for the state file's keys");
-	known = gw_reserve_get(gw->reserve, sa->reserve_id, out);
+	known = gw_reserve_get(gw->reserve, sa->reserve_id, out ? GW_RESERVE_OUT : GW_RESERVE_IN);
 	sa->prm.seq = RTE_MAX(sa->prm.seq, known);
 	sa->prm.seq = RTE_MIN(sa->prm.seq, max);
 	if (!out) /* from now on it is known as the peer's */
-		return reserve(gw, sa, sa->prm.seq, false);
+		return reserve(gw, sa, sa->prm.seq, GW_RESERVE_IN);
 	ahead = chunk(sa, true);
 	sa->reserved = sa->prm.seq + RTE_MIN(ahead, max - sa->prm.seq);
 	sa->prm.seq_limit = sa->reserved;
-	return reserve(gw, sa, sa->reserved, true);
+	return reserve(gw, sa, sa->reserved, GW_RESERVE_OUT);
 }
 
 static uint64_t
@@ -100,14 +100,14 @@ extend(struct gw *gw, struct gw_sa *sa)
 	if (sa->prm.dir != IPSEC_PCPU_OUT || sa->reserved == max || left >= chunk(sa, true) / 2)
 		return false;
 	want = seq + RTE_MIN(want, max - seq);
-	return want > sa->reserved && reserve(gw, sa, want, true) == 0;
+	return want > sa->reserved && reserve(gw, sa, want, GW_RESERVE_OUT) == 0;
 }
 
 /** What extend() wrote is on the disk now: let the worker have it. */
 static void
 grant(struct gw *gw, struct gw_sa *sa)
 {
-	uint64_t end = gw_reserve_get(gw->reserve, sa->reserve_id, true);
+	uint64_t end = gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_OUT);
 	struct gw_msg m = {.type = GW_MSG_SEQ_LIMIT, .sa = sa->sa, .seq_limit = end};
 
 	if (sa->prm.dir != IPSEC_PCPU_OUT || end <= sa->reserved)
@@ -146,16 +146,16 @@ visit_note_in(struct gw *gw, struct gw_sa *sa)
 	uint64_t seq = seq_of(sa);
 
 	if (sa->prm.dir != IPSEC_PCPU_IN ||
-			seq == gw_reserve_get(gw->reserve, sa->reserve_id, false))
+			seq == gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_IN))
 		return false;
-	return reserve(gw, sa, seq, false) == 0;
+	return reserve(gw, sa, seq, GW_RESERVE_IN) == 0;
 }
 
 static bool
 visit_in_far(struct gw *gw, struct gw_sa *sa)
 {
 	return sa->prm.dir == IPSEC_PCPU_IN &&
-			seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, false) >=
+			seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_IN) >=
 			NOTE_IN_PACKETS;
 }
 
@@ -202,7 +202,7 @@ gw_sa_release(struct gw *gw, struct gw_sa *sa)
 	if (sa->prm.dir == IPSEC_PCPU_OUT)
 		gw_reserve_release(gw->reserve, sa->reserve_id, seq_of(sa));
 	else
-		reserve(gw, sa, seq_of(sa), false);
+		reserve(gw, sa, seq_of(sa), GW_RESERVE_IN);
 }
 
 static bool
@@ -222,6 +222,26 @@ gw_tunnels_release(struct gw *gw)
 	for_each_sa(gw, visit_release);
 	if (gw_reserve_commit(gw->reserve, &err) < 0)
 		GW_LOG(ERR, "%s: the next start goes on behind the last reservation", err.text);
+}
+
+int
+gw_sa_offer(struct gw *gw, const struct gw_sa *sa, uint64_t *start)
+{
+	struct gw_reserve *res = gw->reserve;
+
+	if (res == NULL && gw->offers == NULL)
+		gw->offers = gw_reserve_in_memory();
+	if (res == NULL)
+		res = gw->offers;
+	*start = 0;
+	return res == NULL ? -ENOMEM
+			   : gw_reserve_offer(res, sa->reserve_id, sa->prm.esn, seq_of(sa), start);
+}
+
+int
+gw_offers_commit(struct gw *gw, struct gw_error *err)
+{
+	return gw->reserve == NULL ? 0 : gw_reserve_commit(gw->reserve, err);
 }
 
 /** Of the 32-bit sequence numbers: when to say that they come to an end (RFC 4303 3.3.3). */

@@ -282,6 +282,7 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 	sa->created = gw_now_ns();
 	sa->number = gw->sa_number++;
 	gw_reserve_id(gw->ctx, prm, sa->reserve_id);
+	gw_reserve_key_id(gw->ctx, prm, sa->key_id);
 	sa->sa = rte_zmalloc("gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE);
 	if (sa->sa == NULL)
 		goto fail;

@@ -493,7 +493,8 @@ test_reservation(void **state)
 	site_until(renewed, "the reservation is not renewed");
 	send_many(3, 100);
 	assert_int_equal(site.out[3][3], 240);
-	assert_true(gw_reserve_get(site.gw.reserve, sa->reserve_id, true) >= sa->reserved);
+	assert_true(gw_reserve_get(site.gw.reserve, sa->reserve_id, GW_RESERVE_OUT) >=
+			sa->reserved);
 	site_stop();
 	site_sh("rm -r %s", dir);
 }

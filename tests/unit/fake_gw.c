@@ -18,6 +18,7 @@
 #define SAS 4
 
 char fake_verb[256];
+bool fake_disk_full;
 
 static struct {
 	struct gw gw;
@@ -58,6 +59,7 @@ make_sas(void)
 		sa->prm.spi = 0x1000 + i;
 		sa->prm.pcpu = i < 2 ? IPSEC_PCPU_ANY : 0;
 		sa->prm.algo = ipsec_pcpu_algo_find("aes128gcm16");
+		memset(sa->reserve_id, i + 1, sizeof(sa->reserve_id));
 		memset(sa->prm.key, 0x5a,
 				sizeof(sa->prm.key)); /* to be found where it must not be */
 		sa->prm.esn = true;
@@ -161,6 +163,7 @@ fake_gw_new(void)
 
 	memset(&f, 0, sizeof(f));
 	fake_verb[0] = '\0';
+	fake_disk_full = false;
 	gw->loop = gw_loop_new();
 	assert_non_null(gw->loop);
 	make_ports(gw);
@@ -186,6 +189,7 @@ fake_gw_new(void)
 void
 fake_gw_free(struct gw *gw)
 {
+	gw_reserve_close(gw->offers);
 	gw_loop_free(gw->loop);
 }
 
@@ -274,6 +278,24 @@ gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
 {
 	*stats = (struct ipsec_pcpu_sa_stats){.packets = 5000, .bytes = 7000000, .seq = 5001};
 	stats->drops[IPSEC_PCPU_DROP_REPLAYED] = 2;
+}
+
+/* As the real one without a state file. */
+int
+gw_sa_offer(struct gw *gw, const struct gw_sa *sa, uint64_t *start)
+{
+	if (gw->offers == NULL)
+		gw->offers = gw_reserve_in_memory();
+	return gw_reserve_offer(gw->offers, sa->reserve_id, sa->prm.esn, 5001, start);
+}
+
+int
+gw_offers_commit(struct gw *gw, struct gw_error *err)
+{
+	if (!fake_disk_full)
+		return 0;
+	gw_error_set(err, NULL, 0, "state file s: cannot write it: No space left on device");
+	return -ENOSPC;
 }
 
 void

@@ -12,6 +12,7 @@
 #include "control/control.h"
 
 extern char fake_verb[256]; /* what the last verb was asked */
+extern bool fake_disk_full; /* the state file cannot be written */
 
 struct gw *fake_gw_new(void);
 void fake_gw_free(struct gw *gw);

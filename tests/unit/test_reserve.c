@@ -41,9 +41,9 @@ must_commit(struct gw_reserve *res)
 }
 
 static struct gw_reserve_key
-key(unsigned int i, bool out, uint64_t seq)
+key(unsigned int i, enum gw_reserve_kind kind, uint64_t seq)
 {
-	struct gw_reserve_key k = {.seq = seq, .out = out, .esn = i % 2 != 0};
+	struct gw_reserve_key k = {.seq = seq, .kind = kind, .esn = i % 2 != 0};
 
 	memset(k.id, 0xa5, sizeof(k.id));
 	memcpy(k.id + 3, &i, sizeof(i)); /* all start at the same place of the table */
@@ -51,19 +51,19 @@ key(unsigned int i, bool out, uint64_t seq)
 }
 
 static void
-set(struct gw_reserve *res, unsigned int i, bool out, uint64_t seq)
+set(struct gw_reserve *res, unsigned int i, enum gw_reserve_kind kind, uint64_t seq)
 {
-	struct gw_reserve_key k = key(i, out, seq);
+	struct gw_reserve_key k = key(i, kind, seq);
 
 	assert_int_equal(gw_reserve_set(res, &k), 0);
 }
 
 static uint64_t
-get(const struct gw_reserve *res, unsigned int i, bool out)
+get(const struct gw_reserve *res, unsigned int i, enum gw_reserve_kind kind)
 {
-	struct gw_reserve_key k = key(i, out, 0);
+	struct gw_reserve_key k = key(i, kind, 0);
 
-	return gw_reserve_get(res, k.id, out);
+	return gw_reserve_get(res, k.id, kind);
 }
 
 static int
@@ -87,19 +87,19 @@ test_keeps(void **state)
 
 	assert_int_equal(stat(path, &st), 0);
 	assert_int_equal(st.st_mode & 07777, 0600);
-	assert_true(get(res, 1, true) == 0);
-	set(res, 1, true, 1000);
-	set(res, 1, false, 77);
-	set(res, 2, true, UINT64_MAX);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 0);
+	set(res, 1, GW_RESERVE_OUT, 1000);
+	set(res, 1, GW_RESERVE_IN, 77);
+	set(res, 2, GW_RESERVE_OUT, UINT64_MAX);
 	must_commit(res);
-	set(res, 1, true, 5000); /* and a crash: not committed */
-	assert_true(get(res, 1, true) == 5000);
+	set(res, 1, GW_RESERVE_OUT, 5000); /* and a crash: not committed */
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 5000);
 	gw_reserve_close(res);
 	res = must_open();
-	assert_true(get(res, 1, true) == 1000);
-	assert_true(get(res, 1, false) == 77);
-	assert_true(get(res, 2, true) == UINT64_MAX);
-	assert_true(get(res, 2, false) == 0);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 1000);
+	assert_true(get(res, 1, GW_RESERVE_IN) == 77);
+	assert_true(get(res, 2, GW_RESERVE_OUT) == UINT64_MAX);
+	assert_true(get(res, 2, GW_RESERVE_IN) == 0);
 	gw_reserve_close(res);
 	gw_reserve_close(NULL);
 }
@@ -108,20 +108,20 @@ static void
 test_grows(void **state)
 {
 	struct gw_reserve *res = must_open();
-	struct gw_reserve_key k = key(1, true, 0);
+	struct gw_reserve_key k = key(1, GW_RESERVE_OUT, 0);
 
-	set(res, 1, true, 1000);
-	set(res, 1, true, 999);
-	assert_true(get(res, 1, true) == 1000);
-	set(res, 1, false, 50);
+	set(res, 1, GW_RESERVE_OUT, 1000);
+	set(res, 1, GW_RESERVE_OUT, 999);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 1000);
+	set(res, 1, GW_RESERVE_IN, 50);
 	gw_reserve_release(res, k.id, 2000); /* above: nothing to give back */
-	assert_true(get(res, 1, true) == 1000);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 1000);
 	gw_reserve_release(res, k.id, 400);
-	assert_true(get(res, 1, true) == 400);
-	assert_true(get(res, 1, false) == 50);
-	k = key(3, true, 0);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 400);
+	assert_true(get(res, 1, GW_RESERVE_IN) == 50);
+	k = key(3, GW_RESERVE_OUT, 0);
 	gw_reserve_release(res, k.id, 400); /* unknown */
-	assert_true(get(res, 3, true) == 0);
+	assert_true(get(res, 3, GW_RESERVE_OUT) == 0);
 	gw_reserve_close(res);
 }
 
@@ -131,14 +131,14 @@ test_many(void **state)
 	struct gw_reserve *res = must_open();
 
 	for (unsigned int i = 0; i < 1000; i++)
-		for (int out = 0; out < 2; out++)
-			set(res, i, out, i * 2 + out + 1);
+		for (int kind = 0; kind < 3; kind++)
+			set(res, i, kind, i * 3 + kind + 1);
 	must_commit(res);
 	gw_reserve_close(res);
 	res = must_open();
 	for (unsigned int i = 0; i < 1000; i++)
-		for (int out = 0; out < 2; out++)
-			assert_true(get(res, i, out) == i * 2 + out + 1);
+		for (int kind = 0; kind < 3; kind++)
+			assert_true(get(res, i, kind) == i * 3 + kind + 1);
 	gw_reserve_close(res);
 }
 
@@ -207,8 +207,9 @@ test_damaged(void **state)
 	char *text;
 	size_t len;
 
-	set(res, 1, true, 123456);
-	set(res, 2, false, 7);
+	set(res, 1, GW_RESERVE_OUT, 123456);
+	set(res, 2, GW_RESERVE_IN, 7);
+	set(res, 2, GW_RESERVE_PEER, 8);
 	must_commit(res);
 	gw_reserve_close(res);
 	text = slurp(&len);
@@ -271,11 +272,11 @@ static void
 test_known(void **state)
 {
 	struct gw_reserve *res = must_open();
-	struct gw_reserve_key out = key(1, true, 0), in = key(2, false, 0);
+	struct gw_reserve_key out = key(1, GW_RESERVE_OUT, 0), in = key(2, GW_RESERVE_IN, 0);
 
 	assert_false(gw_reserve_known(res, in.id, false));
-	set(res, 1, true, 1000);
-	set(res, 2, false, 0); /* installed, and nothing came */
+	set(res, 1, GW_RESERVE_OUT, 1000);
+	set(res, 2, GW_RESERVE_IN, 0); /* installed, and nothing came */
 	must_commit(res);
 	gw_reserve_close(res);
 	res = must_open();
@@ -295,7 +296,7 @@ test_lost(void **state)
 	struct gw_reserve *res = must_open();
 	struct gw_error err;
 
-	set(res, 1, true, 1000);
+	set(res, 1, GW_RESERVE_OUT, 1000);
 	must_commit(res);
 	gw_reserve_close(res);
 	unlink(path);
@@ -310,7 +311,7 @@ test_lost(void **state)
 	}
 	assert_int_equal(unlink(lock_path()), 0); /* as the sentence says */
 	res = must_open();
-	assert_true(get(res, 1, true) == 0);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 0);
 	gw_reserve_close(res);
 }
 
@@ -324,12 +325,12 @@ test_half_made(void **state)
 	assert_int_equal(unlink(lock_path()), 0);
 	res = must_open();
 	assert_int_equal(access(lock_path(), F_OK), 0);
-	set(res, 1, true, 1000);
+	set(res, 1, GW_RESERVE_OUT, 1000);
 	must_commit(res);
 	gw_reserve_close(res);
 	assert_int_equal(unlink(lock_path()), 0);
 	res = must_open();
-	assert_true(get(res, 1, true) == 1000); /* it was not made anew */
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 1000); /* it was not made anew */
 	gw_reserve_close(res);
 }
 
@@ -353,7 +354,7 @@ test_first_race(void **state)
 				_exit(0);
 			if (res == NULL)
 				_exit(2);
-			set(res, 1, true, get(res, 1, true) + 1);
+			set(res, 1, GW_RESERVE_OUT, get(res, 1, GW_RESERVE_OUT) + 1);
 			_exit(gw_reserve_commit(res, &err) == 0 ? 1 : 2);
 		}
 		for (int i = 0; i < 16; i++) {
@@ -362,7 +363,7 @@ test_first_race(void **state)
 			won += WEXITSTATUS(status);
 		}
 		res = must_open();
-		assert_int_equal(get(res, 1, true), won);
+		assert_int_equal(get(res, 1, GW_RESERVE_OUT), won);
 		gw_reserve_close(res);
 	}
 }
@@ -407,9 +408,9 @@ test_failed_commit(void **state)
 	char tmp[80], moved[64];
 	struct gw_error err;
 
-	set(res, 1, true, 10);
+	set(res, 1, GW_RESERVE_OUT, 10);
 	must_commit(res);
-	set(res, 1, true, 20);
+	set(res, 1, GW_RESERVE_OUT, 20);
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
 	assert_int_equal(mkdir(tmp, 0700), 0);
 	assert_int_not_equal(gw_reserve_commit(res, &err), 0);
@@ -421,7 +422,84 @@ test_failed_commit(void **state)
 	assert_int_equal(rename(moved, dir), 0);
 	gw_reserve_close(res);
 	res = must_open();
-	assert_true(get(res, 1, true) == 10);
+	assert_true(get(res, 1, GW_RESERVE_OUT) == 10);
+	gw_reserve_close(res);
+}
+
+static uint64_t
+offer(struct gw_reserve *res, unsigned int i, bool esn, uint64_t received, int rc)
+{
+	struct gw_reserve_key k = key(i, GW_RESERVE_PEER, 0);
+	uint64_t start;
+
+	assert_int_equal(gw_reserve_offer(res, k.id, esn, received, &start), rc);
+	return start;
+}
+
+/* What a peer is told is behind all that it may have sent, also what was lost. */
+static void
+test_offer(void **state)
+{
+	struct gw_reserve *res = must_open();
+	struct gw_reserve_key k = key(1, GW_RESERVE_IN, 0);
+	uint64_t start;
+
+	assert_false(gw_reserve_known(res, k.id, false));
+	assert_true(offer(res, 1, true, 0, 0) == 0); /* fresh */
+	assert_true(gw_reserve_known(res, k.id, false)); /* the peer's from now on */
+	assert_false(gw_reserve_known(res, k.id, true));
+	must_commit(res);
+	gw_reserve_close(res);
+	res = must_open();
+	/* nothing came: it may have been used all the same */
+	assert_true(offer(res, 1, true, 0, 0) == GW_OFFER_CAME);
+	assert_true(offer(res, 1, true, 0, 0) == GW_OFFER_CAME + GW_OFFER_IDLE);
+	assert_true(offer(res, 1, true, 5, 0) == GW_OFFER_CAME + 2 * GW_OFFER_IDLE);
+	start = GW_OFFER_CAME + 3 * GW_OFFER_IDLE;
+	assert_true(offer(res, 1, true, start + 7, 0) == start + 7 + GW_OFFER_CAME);
+	set(res, 1, GW_RESERVE_IN, start + 7);
+	must_commit(res);
+	gw_reserve_close(res);
+	res = must_open();
+	assert_true(offer(res, 1, true, 0, 0) == start + 7 + GW_OFFER_CAME + GW_OFFER_IDLE);
+	/* a number that was noted counts as one that came */
+	set(res, 2, GW_RESERVE_IN, 1000);
+	assert_true(offer(res, 2, true, 0, 0) == 1000 + GW_OFFER_CAME);
+	gw_reserve_close(res);
+}
+
+/* The end of the numbers, and of what we could follow. */
+static void
+test_offer_ends(void **state)
+{
+	struct gw_reserve *res = gw_reserve_in_memory();
+	uint64_t start = 0, before;
+	unsigned int n = 0;
+
+	/* no ESN: 2^24 at a time, but nothing beyond 2^32 */
+	assert_true(offer(res, 1, false, 5, 0) == 5 + GW_OFFER_32);
+	for (n = 1; n < 255; n++)
+		assert_true(offer(res, 1, false, 0, 0) == 5 + (n + 1) * GW_OFFER_32);
+	offer(res, 1, false, 0, -ERANGE);
+	offer(res, 2, false, UINT32_MAX, -ERANGE);
+	offer(res, 2, true, UINT64_MAX, -ERANGE);
+	offer(res, 2, true, UINT64_MAX - GW_OFFER_CAME - 5, -ERANGE);
+	/* ESN: never as far as 2^32 behind what came */
+	for (n = 0; n < 1000; n++) {
+		struct gw_reserve_key k = key(3, GW_RESERVE_PEER, 0);
+
+		before = start;
+		if (gw_reserve_offer(res, k.id, true, 100, &start) != 0)
+			break;
+		assert_true(start >= before + GW_OFFER_NEAR && start < UINT32_MAX);
+	}
+	assert_in_range(n, 100, 300);
+	offer(res, 3, true, 100, -EDOM);
+	assert_true(offer(res, 3, true, start + 1, 0) == start + 1 + GW_OFFER_CAME);
+	/* we sent with it */
+	set(res, 4, GW_RESERVE_OUT, 10);
+	offer(res, 4, true, 0, -EEXIST);
+	must_commit(res); /* to nowhere */
 	gw_reserve_close(res);
 }
 
@@ -430,16 +508,20 @@ test_id(void **state)
 {
 	struct ipsec_pcpu_ctx *ctx = aligned_alloc(64, RTE_ALIGN_CEIL(ipsec_pcpu_ctx_size(), 64));
 	struct ipsec_pcpu_sa_params prm = {.algo = ipsec_pcpu_algo_find("aes128gcm16")};
-	uint8_t a[GW_RESERVE_ID_LEN], b[GW_RESERVE_ID_LEN];
+	uint8_t a[GW_RESERVE_ID_LEN], b[GW_RESERVE_ID_LEN], whole[GW_RESERVE_ID_LEN];
 
 	assert_int_equal(ipsec_pcpu_ctx_init(ctx), 0);
 	for (int i = 0; i < prm.algo->key_len; i++)
 		prm.key[i] = i + 1;
 	gw_reserve_id(ctx, &prm, a);
+	gw_reserve_key_id(ctx, &prm, whole);
+	assert_memory_not_equal(a, whole, sizeof(a));
 	prm.algo = ipsec_pcpu_algo_find("aes128gcm8"); /* the same key stream */
 	prm.key[19] ^= 1; /* salt */
 	gw_reserve_id(ctx, &prm, b);
 	assert_memory_equal(a, b, sizeof(a));
+	gw_reserve_key_id(ctx, &prm, b);
+	assert_memory_not_equal(whole, b, sizeof(whole));
 	prm.key[15] ^= 1;
 	gw_reserve_id(ctx, &prm, b);
 	assert_memory_not_equal(a, b, sizeof(a));
@@ -481,6 +563,8 @@ main(void)
 			cmocka_unit_test_teardown(test_first_race, clean),
 			cmocka_unit_test_teardown(test_volatile, clean),
 			cmocka_unit_test_teardown(test_failed_commit, clean),
+			cmocka_unit_test_teardown(test_offer, clean),
+			cmocka_unit_test(test_offer_ends),
 			cmocka_unit_test(test_id),
 	};
 

@@ -186,6 +186,7 @@ stop(bool in_order)
 		gw_tunnels_release(&gw);
 	gw_tunnels_free(&gw);
 	gw_reserve_close(gw.reserve);
+	gw_reserve_close(gw.offers);
 	ipsec_pcpu_ctx_fini(gw.ctx);
 	free(gw.ctx);
 	gw_config_free(&gw.cfg);
@@ -306,8 +307,41 @@ test_in_entry(void **state)
 	snprintf(path, sizeof(path), "%s/state", dir);
 	assert_int_equal(gw_reserve_open(path, true, &gw.reserve, &err), 0);
 	assert_true(gw_reserve_known(gw.reserve, id, false));
-	assert_true(gw_reserve_get(gw.reserve, id, false) == 0);
+	assert_true(gw_reserve_get(gw.reserve, id, GW_RESERVE_IN) == 0);
 	gw_reserve_close(gw.reserve);
+}
+
+/* What a peer was told is never told again: after a crash, and of an SA that came back. */
+static void
+test_offers(void **state)
+{
+	struct gw_error err;
+	uint64_t first, next;
+
+	start();
+	assert_int_equal(gw_sa_offer(&gw, find(0x2000), &first), 0);
+	assert_true(first == 0);
+	assert_int_equal(gw_sa_offer(&gw, find(0x2000), &first), 0);
+	assert_true(first > 0);
+	assert_int_equal(gw_offers_commit(&gw, &err), 0);
+	stop(false);
+	start();
+	assert_int_equal(gw_sa_offer(&gw, find(0x2000), &next), 0);
+	assert_true(next > first);
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), 0);
+	assert_int_equal(gw_sa_offer(&gw, find(0x2010), &first), 0);
+	assert_true(first == 0);
+	assert_int_equal(gw_sa_offer(&gw, find(0x2010), &first), 0);
+	/* no file: as long as the gateway lives */
+	gw_reserve_close(gw.reserve);
+	gw.reserve = NULL;
+	assert_int_equal(gw_sa_offer(&gw, find(0x2010), &first), 0);
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2010, &err), 0);
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), 0);
+	assert_int_equal(gw_sa_offer(&gw, find(0x2010), &next), 0);
+	assert_true(first == 0 && next > 0);
+	assert_int_equal(gw_offers_commit(&gw, &err), 0);
+	stop(false);
 }
 
 /* Inbound numbers that run fast: once a second. Outbound ones: at once. */
@@ -331,11 +365,11 @@ test_notes(void **state)
 	then = gw.reserve_noted = gw_now_ns() - 500 * UINT64_C(1000000);
 	gw_reservations_tick(&gw);
 	assert_true(gw.reserve_noted == then);
-	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, false) == 0);
+	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, GW_RESERVE_IN) == 0);
 
 	gw.reserve_noted = gw_now_ns() - 1100 * UINT64_C(1000000);
 	gw_reservations_tick(&gw);
-	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, false) == far.prm.seq);
+	assert_true(gw_reserve_get(gw.reserve, in->reserve_id, GW_RESERVE_IN) == far.prm.seq);
 
 	out = find(0x1000);
 	out->reserved = 100; /* runs short */
@@ -371,7 +405,7 @@ test_add_out_late(void **state)
 	assert_ptr_equal(gw.zombies[0], old);
 	assert_ptr_equal(worker[0].own, old->sa);
 	/* its numbers are not free: the worker may go on sending */
-	assert_true(gw_reserve_get(gw.reserve, old->reserve_id, true) == old->reserved);
+	assert_true(gw_reserve_get(gw.reserve, old->reserve_id, GW_RESERVE_OUT) == old->reserved);
 	wake_up(&worker[0]);
 	assert_ptr_equal(worker[0].own, new->sa);
 	/* from now on as ever */
@@ -462,6 +496,7 @@ main(void)
 			cmocka_unit_test_teardown(test_swapped_in, clean),
 			cmocka_unit_test_teardown(test_swapped_console, clean),
 			cmocka_unit_test_teardown(test_in_entry, clean),
+			cmocka_unit_test_teardown(test_offers, clean),
 			cmocka_unit_test_teardown(test_notes, clean),
 			cmocka_unit_test_teardown(test_add_out_late, clean),
 			cmocka_unit_test_teardown(test_add_in_late, clean),
