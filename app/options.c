@@ -317,7 +317,7 @@ parse_option(int c, char **argv, struct gw_options *opt, struct gw_error *err)
 	case OPT_CPUS:
 		rc = parse_number("--cpus", optarg, GW_PEER_MAX_CPUS, &opt->cpus, err);
 		if (rc == 0 && opt->cpus == 0)
-			rc = refuse(err, "--cpus", optarg, "a machine has one at least");
+			rc = refuse(err, "--cpus", optarg, "1 to 65536");
 		return rc;
 	case OPT_WITH_KEYS:
 		opt->with_keys = true;

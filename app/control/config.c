@@ -293,19 +293,31 @@ parse_text(struct cfg_parse *p, struct gw_config *cfg)
 	return rc;
 }
 
-int
-gw_config_load(const char *path, struct gw_config *cfg, struct gw_error *err)
+static int
+load(const char *path, bool no_wait, struct gw_config *cfg, struct gw_error *err)
 {
 	struct cfg_parse p = {.err = err};
 	int rc;
 
 	memset(cfg, 0, sizeof(*cfg));
-	rc = cfg_text_load(&p.text, path, err);
+	rc = cfg_text_load(&p.text, path, no_wait, err);
 	if (rc == 0)
 		rc = parse_text(&p, cfg);
 	cfg_raw_free(&p);
 	cfg_text_free(&p.text);
 	return rc;
+}
+
+int
+gw_config_load(const char *path, struct gw_config *cfg, struct gw_error *err)
+{
+	return load(path, false, cfg, err);
+}
+
+int
+gw_config_load_again(const char *path, struct gw_config *cfg, struct gw_error *err)
+{
+	return load(path, true, cfg, err);
 }
 
 int

@@ -140,6 +140,9 @@ void gw_error_set(struct gw_error *err, const char *file, unsigned int line, con
  */
 int gw_config_load(const char *path, struct gw_config *cfg, struct gw_error *err);
 
+/** The same while the gateway runs, which waits for nothing: regular files only, no pipe. */
+int gw_config_load_again(const char *path, struct gw_config *cfg, struct gw_error *err);
+
 /** The same from text, for tests and fuzzing; @p name stands for the file in messages. */
 int gw_config_parse(
 		const char *text, const char *name, struct gw_config *cfg, struct gw_error *err);

@@ -336,6 +336,19 @@ grow_buf(char **buf, size_t len, size_t *room)
 	return 0;
 }
 
+static int
+refuse_irregular(const struct source *s, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return 0;
+	gw_error_set(s->err, NULL, 0,
+			"%s: not a regular file, which could be read again while the gateway runs",
+			s->name);
+	return -EINVAL;
+}
+
 /* All of an open file and a final 0; *len bytes to be wiped and freed, also after an error. */
 static int
 read_all(int fd, char **buf, size_t *len)
@@ -420,22 +433,25 @@ load_file(struct cfg_text *t, const char *path, const struct source *from, struc
 		return -ENOMEM;
 	s.line = 1;
 	s.depth = from != NULL ? from->depth + 1 : 0;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | (t->no_wait ? O_NONBLOCK : 0));
 	if (fd < 0) {
 		rc = -errno;
 		gw_error_set(err, from != NULL ? from->name : NULL, from != NULL ? from->line : 0,
 				"cannot open %s: %s", path, strerror(-rc));
 		return rc;
 	}
-	rc = scan_fd(&s, fd);
+	rc = t->no_wait ? refuse_irregular(&s, fd) : 0;
+	if (rc == 0)
+		rc = scan_fd(&s, fd);
 	close(fd);
 	return rc;
 }
 
 int
-cfg_text_load(struct cfg_text *t, const char *path, struct gw_error *err)
+cfg_text_load(struct cfg_text *t, const char *path, bool no_wait, struct gw_error *err)
 {
 	memset(t, 0, sizeof(*t));
+	t->no_wait = no_wait;
 	return load_file(t, path, NULL, err);
 }
 

@@ -41,10 +41,11 @@ struct cfg_text {
 	unsigned int keys_room;
 	char **files; /* names; [0] is the main one */
 	unsigned int n_files;
+	bool no_wait; /* regular files only: a pipe may have nobody at its other end */
 };
 
 /** Read a file with all that it includes. 0, or a negative errno and @p err set. */
-int cfg_text_load(struct cfg_text *t, const char *path, struct gw_error *err);
+int cfg_text_load(struct cfg_text *t, const char *path, bool no_wait, struct gw_error *err);
 
 /** The same of a string, which includes nothing. */
 int cfg_text_set(struct cfg_text *t, const char *text, const char *name, struct gw_error *err);

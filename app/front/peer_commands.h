@@ -18,53 +18,42 @@ struct gw_peer_sa {
 	const struct ipsec_pcpu_sa_params *prm; /* its key is not looked at */
 	const uint8_t *key; /* algo->key_len bytes; NULL: a variable of the shell in its place */
 	const char *why; /* why there is no key although one was asked for */
-	uint64_t seq; /* last sent or highest received; 0: none */
+	const uint8_t *id; /* 4 bytes that tell keys apart; NULL: not known */
+	uint64_t seq; /* outbound: last one sent; 0: none */
+	uint64_t start; /* inbound: behind which the peer begins: gw_reserve_offer() */
+	const char *unfit; /* inbound: why the peer cannot send on it; NULL: it can */
+};
+
+/** What the numbers of the script are made from. */
+enum gw_peer_numbers {
+	GW_PEER_FRESH, /* nothing is known */
+	GW_PEER_NOTED, /* a state file: none is told twice */
+	GW_PEER_MEMORY, /* the memory of a gateway that has no state file */
 };
 
 struct gw_peer {
 	const struct gw_config *cfg; /* its policies may lead into the tunnel */
 	const struct gw_config_tunnel *tunnel; /* its SAs are not looked at */
-	uint32_t reqid; /* at the peer */
 	const struct gw_peer_sa *sas;
 	unsigned int n_sas;
 	unsigned int cpus; /* of the peer; 0: not known */
 	bool with_keys;
-	bool live; /* of a running gateway */
-	/* filled by gw_peer_commands(): all that leads into the tunnel, its own and policies' */
-	const struct gw_selector **sel;
-	unsigned int n_sel;
+	enum gw_peer_numbers numbers;
 };
 
 /** How many CPUs a peer may be said to have: more than Linux can. */
 #define GW_PEER_MAX_CPUS 65536
 
+/** SAs of a script: what the control thread makes in some milliseconds. */
+#define GW_PEER_MAX_SAS 4096
+
 /** Write the script; nothing of it is there on failure, and @p err is set. */
 int gw_peer_commands(const struct gw_peer *peer, struct gw_text *out, struct gw_error *err);
 
+/** What an answer of gw_reserve_offer() means for an SA; NULL: nothing. */
+const char *gw_peer_unfit(int rc);
+
 /** dpdk-pcpu-gw --peer-commands: the exit status. */
 int gw_peer_commands_main(const struct gw_options *opt);
-
-/* peer_policy.c: what of the script is about selectors */
-
-struct gw_peer_policies;
-
-/** Fill sel and n_sel; -ENOMEM. To be freed with free(peer->sel). */
-int gw_peer_selectors(struct gw_peer *peer);
-
-/** -EINVAL: Linux's policies cannot say it; @p err is set. */
-int gw_peer_policies_make(
-		const struct gw_peer *peer, struct gw_peer_policies **made, struct gw_error *err);
-void gw_peer_policies_free(struct gw_peer_policies *pol);
-
-/** The lines of ip -batch. */
-void gw_peer_policies_put(const struct gw_peer *peer, const struct gw_peer_policies *pol,
-		struct gw_text *out);
-/** What a reader should know of them. */
-void gw_peer_policies_notes(const struct gw_peer *peer, struct gw_text *out);
-/** How to be rid of them. */
-void gw_peer_policies_down(const struct gw_peer *peer, struct gw_text *out);
-/** Routes towards our networks, and that the peer forwards. */
-void gw_peer_routes_put(const struct gw_peer *peer, struct gw_text *out);
-void gw_peer_routes_down(const struct gw_peer *peer, struct gw_text *out);
 
 #endif /* PEER_COMMANDS_H */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * Selectors as a Linux peer has them: policies, and routes that lead to them.
- * All in the peer's view: its traffic leaves from our remote to our local side.
+ * Selectors as a Linux peer has them: policies. All in the peer's view: its
+ * traffic leaves from our remote to our local side.
  */
 
 #include <errno.h>
@@ -10,26 +10,30 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "peer_commands.h"
+#include "peer_priv.h"
+#include "peer_script.h"
 
 #define MAX_EXPANDED 64 /* policies of one selector and direction */
-#define MAX_POLICIES 6144 /* of a script: each is compared with all before it */
-#define TYPE_NS 135 /* ICMPv6: neighbour solicitation */
-#define TYPE_NA 136
+#define MAX_POLICIES 6144 /* of a script */
+#define SLOTS \
+	16384 /* a power of 2: MAX_POLICIES, one selector's more, and a socket's for each SA */
+#define FIRST_ND_TYPE 133 /* ICMPv6: router solicitation ... redirect */
+#define LAST_ND_TYPE 137
 #define IKE_PORT 500
 #define IKE_NAT_PORT 4500
 
 /*
- * Linux takes the policy with the lowest number. A block of numbers for each
- * level, and in it one for each tunnel, so that all of a tunnel are removed by it.
+ * Linux takes the policy with the lowest number; the gateway the first that fits,
+ * its "policies" before selectors, both as in the file. So each has a number by
+ * its place there, and what it is not to draw into the tunnel the one before.
  */
-#define LEVEL_SIZE 20000u
+#define PRIORITY_OUTER 10000u
+#define PRIORITY_FIRST 20000u
 
 enum level {
-	LEVEL_OUTER = 1, /* the tunnel's own packets, in clear */
-	LEVEL_SELECTOR,
+	LEVEL_OUTER, /* the tunnel's own packets, in clear */
 	LEVEL_HOME, /* the peer's LAN, in clear */
-	LEVEL_AROUND, /* selectors that hold this LAN on both sides */
+	LEVEL_SELECTOR,
 };
 
 enum dir {
@@ -43,6 +47,7 @@ static const char *const dir_names[] = {"in", "fwd", "out"};
 struct policy {
 	enum dir dir;
 	enum level level;
+	uint32_t index; /* see struct gw_peer_sel */
 	struct gw_prefix src, dst;
 	uint8_t proto; /* 0: any */
 	uint8_t type; /* of ICMPv6; 0: any */
@@ -53,25 +58,30 @@ struct gw_peer_policies {
 	struct policy *p;
 	unsigned int n, cap;
 	bool failed; /* no memory */
+	uint16_t slot[SLOTS]; /* open addressing: 1 + the place in p; 0: free */
 };
 
 int
-gw_peer_selectors(struct gw_peer *peer)
+gw_peer_selectors(struct gw_peer_script *s)
 {
-	const struct gw_config_tunnel *t = peer->tunnel;
+	const struct gw_config *cfg = s->peer->cfg;
+	const struct gw_config_tunnel *t = s->peer->tunnel;
+	uint32_t index = cfg->n_policies;
 
-	peer->n_sel = 0;
-	peer->sel = calloc(t->n_selectors + peer->cfg->n_policies + 1, sizeof(peer->sel[0]));
-	if (peer->sel == NULL)
+	s->sel = calloc(t->n_selectors + cfg->n_policies + 1, sizeof(s->sel[0]));
+	if (s->sel == NULL)
 		return -ENOMEM;
-	for (unsigned int i = 0; i < t->n_selectors; i++)
-		peer->sel[peer->n_sel++] = &t->selectors[i];
-	for (unsigned int i = 0; i < peer->cfg->n_policies; i++) {
-		const struct gw_config_policy *p = &peer->cfg->policies[i];
+	for (unsigned int i = 0; i < cfg->n_policies; i++) {
+		const struct gw_config_policy *p = &cfg->policies[i];
 
 		if (p->action == GW_ACTION_TUNNEL && strcmp(p->tunnel, t->name) == 0)
-			peer->sel[peer->n_sel++] = &p->sel;
+			s->sel[s->n_sel++] = (struct gw_peer_sel){&p->sel, i};
 	}
+	for (unsigned int i = 0; i < cfg->n_tunnels && strcmp(cfg->tunnels[i].name, t->name) != 0;
+			i++)
+		index += cfg->tunnels[i].n_selectors;
+	for (unsigned int i = 0; i < t->n_selectors; i++)
+		s->sel[s->n_sel++] = (struct gw_peer_sel){&t->selectors[i], index + i};
 	return 0;
 }
 
@@ -96,15 +106,44 @@ equal(const struct policy *a, const struct policy *b)
 			a->dport == b->dport;
 }
 
+static uint32_t
+mix(uint32_t h, const void *data, size_t len)
+{
+	const uint8_t *b = data;
+
+	for (size_t i = 0; i < len; i++)
+		h = (h ^ b[i]) * 0x01000193;
+	return h;
+}
+
+/* Where it is, or would go. */
+static uint16_t *
+find(struct gw_peer_policies *pol, const struct policy *one)
+{
+	const uint16_t rest[] = {one->dir, one->src.len, one->dst.len, one->proto, one->type,
+			one->sport, one->dport};
+	uint32_t h = mix(0x811c9dc5, rest, sizeof(rest));
+
+	h = mix(h, &one->src.addr.a, gw_addr_len(one->src.addr.family));
+	h = mix(h, &one->dst.addr.a, gw_addr_len(one->dst.addr.family));
+	for (h ^= h >> 16;; h++)
+		if (pol->slot[h % SLOTS] == 0 || equal(&pol->p[pol->slot[h % SLOTS] - 1], one))
+			return &pol->slot[h % SLOTS];
+}
+
 /* The kernel has one policy for each selector: the first one counts. */
 static void
 add(struct gw_peer_policies *pol, const struct policy *one)
 {
+	uint16_t *slot = find(pol, one);
 	struct policy *p;
 
-	for (unsigned int i = 0; i < pol->n; i++)
-		if (equal(&pol->p[i], one))
-			return;
+	if (*slot != 0)
+		return;
+	if (pol->n == SLOTS - 1) {
+		pol->failed = true;
+		return;
+	}
 	if (pol->n == pol->cap) {
 		p = realloc(pol->p, (pol->cap * 2 + 16) * sizeof(*p));
 		if (p == NULL) {
@@ -115,15 +154,7 @@ add(struct gw_peer_policies *pol, const struct policy *one)
 		pol->cap = pol->cap * 2 + 16;
 	}
 	pol->p[pol->n++] = *one;
-}
-
-static void
-add_clear(struct gw_peer_policies *pol, enum level level, enum dir dir, const struct gw_prefix *src,
-		const struct gw_prefix *dst, uint8_t proto)
-{
-	struct policy p = {.dir = dir, .level = level, .src = *src, .dst = *dst, .proto = proto};
-
-	add(pol, &p);
+	*slot = pol->n;
 }
 
 static bool
@@ -139,7 +170,7 @@ count_ports(const struct gw_port_range *r)
 }
 
 static int
-refuse_ports(const struct gw_peer *peer, const struct gw_selector *sel, struct gw_error *err)
+refuse_ports(const struct gw_peer_script *s, const struct gw_selector *sel, struct gw_error *err)
 {
 	char local[GW_ADDR_STRLEN], remote[GW_ADDR_STRLEN];
 
@@ -147,7 +178,7 @@ refuse_ports(const struct gw_peer *peer, const struct gw_selector *sel, struct g
 			"tunnel \"%s\": selector %s -> %s has ports %u-%u -> %u-%u: a policy of "
 			"Linux's takes one port or all, and this would be more than %d policies: "
 			"let the selector have all ports, at both ends",
-			peer->tunnel->name, gw_prefix_text(&sel->local, local),
+			s->peer->tunnel->name, gw_prefix_text(&sel->local, local),
 			gw_prefix_text(&sel->remote, remote), sel->local_ports.min,
 			sel->local_ports.max, sel->remote_ports.min, sel->remote_ports.max,
 			MAX_EXPANDED);
@@ -155,53 +186,92 @@ refuse_ports(const struct gw_peer *peer, const struct gw_selector *sel, struct g
 }
 
 static int
-add_selector(const struct gw_peer *peer, const struct gw_selector *sel,
-		struct gw_peer_policies *pol, struct gw_error *err)
+add_selector(struct gw_peer_script *s, const struct gw_peer_sel *from, struct gw_error *err)
 {
-	enum level level = is_around(sel) ? LEVEL_AROUND : LEVEL_SELECTOR;
+	const struct gw_selector *sel = from->sel;
 	unsigned int n_local = count_ports(&sel->local_ports);
 	unsigned int n_remote = count_ports(&sel->remote_ports);
 
 	if ((uint64_t)n_local * n_remote > MAX_EXPANDED)
-		return refuse_ports(peer, sel, err);
+		return refuse_ports(s, sel, err);
+	s->ports |= !any_port(&sel->local_ports) || !any_port(&sel->remote_ports);
 	for (unsigned int i = 0; i < n_local * n_remote; i++) {
 		uint16_t lport = any_port(&sel->local_ports) ? 0
 							     : sel->local_ports.min + i / n_remote;
 		uint16_t rport = any_port(&sel->remote_ports)
 				? 0
 				: sel->remote_ports.min + i % n_remote;
-		struct policy p = {DIR_OUT, level, sel->remote, sel->local, sel->proto, 0, rport,
-				lport};
+		struct policy p = {DIR_OUT, LEVEL_SELECTOR, from->index, sel->remote, sel->local,
+				sel->proto, 0, rport, lport};
 
-		add(pol, &p);
-		p = (struct policy){DIR_IN, level, sel->local, sel->remote, sel->proto, 0, lport,
-				rport};
-		add(pol, &p);
+		add(s->policies, &p);
+		p = (struct policy){DIR_IN, LEVEL_SELECTOR, from->index, sel->local, sel->remote,
+				sel->proto, 0, lport, rport};
+		add(s->policies, &p);
 		p.dir = DIR_FWD;
-		add(pol, &p);
+		add(s->policies, &p);
 	}
 	return 0;
 }
 
+static uint32_t
+home_of(const struct gw_selector *sel, const struct gw_prefix *remote, uint32_t index,
+		uint32_t least)
+{
+	return index < least && is_around(sel) && same_prefix(&sel->remote, remote) ? index : least;
+}
+
+/*
+ * The place of a LAN in clear: before the first that would draw it into any tunnel
+ * of this peer. All these tunnels share it, and whichever is up first adds it.
+ */
+static uint32_t
+home_index(const struct gw_peer *peer, const struct gw_peer_sel *from)
+{
+	const struct gw_config *cfg = peer->cfg;
+	uint32_t least = from->index, index = cfg->n_policies;
+
+	for (unsigned int i = 0; i < cfg->n_policies; i++)
+		if (cfg->policies[i].action == GW_ACTION_TUNNEL)
+			least = home_of(&cfg->policies[i].sel, &from->sel->remote, i, least);
+	for (unsigned int i = 0; i < cfg->n_tunnels; i++) {
+		const struct gw_config_tunnel *t = &cfg->tunnels[i];
+
+		for (unsigned int k = 0; k < t->n_selectors; k++, index++)
+			if (gw_addr_equal(&t->remote, &peer->tunnel->remote))
+				least = home_of(&t->selectors[k], &from->sel->remote, index, least);
+	}
+	return least;
+}
+
 /* What of the peer's LAN a selector around it would draw into the tunnel. */
 static void
-add_home(const struct gw_selector *sel, struct gw_peer_policies *pol)
+add_home(struct gw_peer_script *s, const struct gw_peer_sel *from)
 {
 	/* what hosts of a link say to each other: neighbours, groups, routers */
 	static const char *const link[] = {
 			"fe80::/10", "ff02::/16", "224.0.0.0/24", "255.255.255.255/32"};
-	struct gw_prefix to;
+	const struct gw_selector *sel = from->sel;
+	struct policy p = {DIR_OUT, LEVEL_HOME, 0, sel->remote, sel->remote, 0, 0, 0, 0};
 
-	add_clear(pol, LEVEL_HOME, DIR_OUT, &sel->remote, &sel->remote, 0);
-	add_clear(pol, LEVEL_HOME, DIR_IN, &sel->remote, &sel->remote, 0);
-	add_clear(pol, LEVEL_HOME, DIR_FWD, &sel->remote, &sel->remote, 0);
+	if (*find(s->policies, &p) != 0)
+		return;
+	p.index = home_index(s->peer, from);
+	for (p.dir = DIR_IN; p.dir <= DIR_OUT; p.dir++)
+		add(s->policies, &p);
 	for (size_t i = 0; i < RTE_DIM(link); i++) {
-		gw_prefix_parse(link[i], &to);
-		if (to.len < sel->local.len || !gw_prefix_has(&sel->local, &to.addr))
+		gw_prefix_parse(link[i], &p.dst);
+		if (p.dst.len < sel->local.len || !gw_prefix_has(&sel->local, &p.dst.addr))
 			continue;
-		add_clear(pol, LEVEL_HOME, DIR_OUT, &sel->remote, &to, 0);
-		if (i == 0) /* the only ones that are a source, too */
-			add_clear(pol, LEVEL_HOME, DIR_IN, &to, &sel->remote, 0);
+		p.dir = DIR_OUT;
+		p.src = sel->remote;
+		add(s->policies, &p);
+		if (i == 0) { /* the only ones that are a source, too */
+			p.dir = DIR_IN;
+			p.src = p.dst;
+			p.dst = sel->remote;
+			add(s->policies, &p);
+		}
 	}
 }
 
@@ -213,10 +283,10 @@ host(const struct gw_addr *addr, struct gw_prefix *p)
 }
 
 static void
-add_udp(struct gw_peer_policies *pol, enum dir dir, const struct gw_prefix *src,
-		const struct gw_prefix *dst, uint16_t dport)
+add_outer(struct gw_peer_policies *pol, enum dir dir, const struct gw_prefix *src,
+		const struct gw_prefix *dst, uint8_t proto, uint16_t dport)
 {
-	struct policy p = {dir, LEVEL_OUTER, *src, *dst, IPPROTO_UDP, 0, 0, dport};
+	struct policy p = {dir, LEVEL_OUTER, 0, *src, *dst, proto, 0, 0, dport};
 
 	add(pol, &p);
 }
@@ -226,49 +296,79 @@ add_udp(struct gw_peer_policies *pol, enum dir dir, const struct gw_prefix *src,
  * policy of ESP in UDP when it arrives, before it is decapsulated.
  */
 static void
-add_outer(const struct gw_peer *peer, struct gw_peer_policies *pol)
+add_tunnel(struct gw_peer_script *s)
 {
-	static const uint8_t types[] = {TYPE_NS, TYPE_NA};
 	struct gw_prefix us, them;
 
-	host(&peer->tunnel->local, &us);
-	host(&peer->tunnel->remote, &them);
-	for (unsigned int i = 0; i < peer->n_sas; i++)
-		if (peer->sas[i].prm->dir == IPSEC_PCPU_OUT && peer->sas[i].prm->encap_dport != 0)
-			add_udp(pol, DIR_IN, &us, &them, peer->sas[i].prm->encap_dport);
-	add_udp(pol, DIR_IN, &us, &them, IKE_PORT);
-	add_udp(pol, DIR_IN, &us, &them, IKE_NAT_PORT);
-	add_udp(pol, DIR_OUT, &them, &us, IKE_PORT);
-	add_udp(pol, DIR_OUT, &them, &us, IKE_NAT_PORT);
-	add_clear(pol, LEVEL_OUTER, DIR_IN, &us, &them, IPPROTO_ESP);
-	add_clear(pol, LEVEL_OUTER, DIR_OUT, &them, &us, IPPROTO_ESP);
-	for (size_t i = 0; us.addr.family == AF_INET6 && i < RTE_DIM(types); i++) {
-		struct policy p = {DIR_IN, LEVEL_OUTER, us, them, IPPROTO_ICMPV6, types[i], 0, 0};
+	host(&s->peer->tunnel->local, &us);
+	host(&s->peer->tunnel->remote, &them);
+	for (unsigned int i = 0; i < s->peer->n_sas; i++) {
+		const struct ipsec_pcpu_sa_params *prm = s->peer->sas[i].prm;
 
-		add(pol, &p);
-		p = (struct policy){DIR_OUT, LEVEL_OUTER, them, us, IPPROTO_ICMPV6, types[i], 0, 0};
-		add(pol, &p);
+		if (prm->dir == IPSEC_PCPU_OUT && prm->encap_dport != 0)
+			add_outer(s->policies, DIR_IN, &us, &them, IPPROTO_UDP, prm->encap_dport);
+	}
+	add_outer(s->policies, DIR_IN, &us, &them, IPPROTO_UDP, IKE_PORT);
+	add_outer(s->policies, DIR_IN, &us, &them, IPPROTO_UDP, IKE_NAT_PORT);
+	add_outer(s->policies, DIR_OUT, &them, &us, IPPROTO_UDP, IKE_PORT);
+	add_outer(s->policies, DIR_OUT, &them, &us, IPPROTO_UDP, IKE_NAT_PORT);
+	add_outer(s->policies, DIR_IN, &us, &them, IPPROTO_ESP, 0);
+	add_outer(s->policies, DIR_OUT, &them, &us, IPPROTO_ESP, 0);
+}
+
+/* Neighbour discovery never leaves a link; without it no outer packet does. */
+static void
+add_nd(struct gw_peer_script *s)
+{
+	struct policy p = {.level = LEVEL_OUTER, .proto = IPPROTO_ICMPV6};
+
+	p.src.addr.family = p.dst.addr.family = AF_INET6;
+	for (p.type = FIRST_ND_TYPE; p.type <= LAST_ND_TYPE; p.type++) {
+		p.dir = DIR_IN;
+		add(s->policies, &p);
+		p.dir = DIR_OUT;
+		add(s->policies, &p);
 	}
 }
 
-int
-gw_peer_policies_make(
-		const struct gw_peer *peer, struct gw_peer_policies **made, struct gw_error *err)
+static int
+add_all(struct gw_peer_script *s, struct gw_error *err)
 {
-	struct gw_peer_policies *pol = calloc(1, sizeof(*pol));
+	const struct gw_config_tunnel *t = s->peer->tunnel;
+	bool tunnel = false, nd = false;
 	int rc = 0;
 
-	for (unsigned int i = 0;
-			rc == 0 && pol != NULL && pol->n <= MAX_POLICIES && i < peer->n_sel; i++) {
-		const struct gw_selector *sel = peer->sel[i];
+	for (unsigned int i = 0; i < s->n_sel; i++) {
+		const struct gw_selector *sel = s->sel[i].sel;
+		bool us = gw_prefix_has(&sel->local, &t->local);
+		bool them = gw_prefix_has(&sel->remote, &t->remote);
+		bool any = sel->local.len == 0 || sel->remote.len == 0;
 
-		if (gw_prefix_has(&sel->local, &peer->tunnel->local) &&
-				gw_prefix_has(&sel->remote, &peer->tunnel->remote))
-			add_outer(peer, pol);
-		rc = add_selector(peer, sel, pol, err);
-		if (is_around(sel))
-			add_home(sel, pol);
+		tunnel |= us && them;
+		nd |= sel->local.addr.family == AF_INET6 && (us || them || any);
 	}
+	if (tunnel)
+		add_tunnel(s);
+	if (nd)
+		add_nd(s);
+	for (unsigned int i = 0; rc == 0 && s->policies->n <= MAX_POLICIES && i < s->n_sel; i++) {
+		rc = add_selector(s, &s->sel[i], err);
+		if (is_around(s->sel[i].sel))
+			add_home(s, &s->sel[i]);
+	}
+	return rc;
+}
+
+int
+gw_peer_policies_make(struct gw_peer_script *s, struct gw_error *err)
+{
+	const struct gw_peer_policies *pol;
+	int rc = 0;
+
+	s->policies = calloc(1, sizeof(*s->policies));
+	if (s->policies != NULL)
+		rc = add_all(s, err);
+	pol = s->policies;
 	if (rc == 0 && (pol == NULL || pol->failed)) {
 		gw_error_set(err, NULL, 0, "no memory");
 		rc = -ENOMEM;
@@ -276,20 +376,15 @@ gw_peer_policies_make(
 		gw_error_set(err, NULL, 0,
 				"tunnel \"%s\": its selectors are %u policies or more, a script has %d "
 				"at most: take larger networks, or all ports",
-				peer->tunnel->name, pol->n, MAX_POLICIES);
+				s->peer->tunnel->name, pol->n, MAX_POLICIES);
 		rc = -E2BIG;
 	} else if (rc == 0 && pol->n == 0) {
 		gw_error_set(err, NULL, 0,
 				"tunnel \"%s\" has no selector: nothing would go into it",
-				peer->tunnel->name);
+				s->peer->tunnel->name);
 		rc = -ENOENT;
 	}
-	if (rc != 0) {
-		gw_peer_policies_free(pol);
-		return rc;
-	}
-	*made = pol;
-	return 0;
+	return rc;
 }
 
 void
@@ -300,48 +395,46 @@ gw_peer_policies_free(struct gw_peer_policies *pol)
 	free(pol);
 }
 
-static unsigned int
-priority(const struct gw_peer *peer, enum level level)
+static uint32_t
+priority(const struct policy *p)
 {
-	return level * LEVEL_SIZE + peer->reqid;
+	if (p->level == LEVEL_OUTER)
+		return PRIORITY_OUTER;
+	return PRIORITY_FIRST + 2 * p->index + (p->level == LEVEL_SELECTOR);
 }
 
 static void
-put_policy(const struct gw_peer *peer, const struct policy *p, struct gw_text *out)
+put_policy(const struct gw_peer_script *s, const struct policy *p)
 {
-	const struct gw_config_tunnel *t = peer->tunnel;
 	char a[GW_ADDR_STRLEN], b[GW_ADDR_STRLEN];
-	bool clear = p->level == LEVEL_OUTER || p->level == LEVEL_HOME;
 
-	/* two tunnels may want the same thing in clear */
-	gw_text_printf(out, "xfrm policy %s dir %s src %s dst %s", clear ? "update" : "add",
-			dir_names[p->dir], gw_prefix_text(&p->src, a), gw_prefix_text(&p->dst, b));
+	gw_text_printf(s->out, "    echo \"xfrm policy add dir %s src %s dst %s", dir_names[p->dir],
+			gw_prefix_text(&p->src, a), gw_prefix_text(&p->dst, b));
 	if (p->proto != 0)
-		gw_text_printf(out, " proto %u", p->proto);
+		gw_text_printf(s->out, " proto %u", p->proto);
 	if (p->type != 0)
-		gw_text_printf(out, " type %u", p->type);
+		gw_text_printf(s->out, " type %u", p->type);
 	if (p->sport != 0)
-		gw_text_printf(out, " sport %u", p->sport);
+		gw_text_printf(s->out, " sport %u", p->sport);
 	if (p->dport != 0)
-		gw_text_printf(out, " dport %u", p->dport);
-	gw_text_printf(out, " priority %u", priority(peer, p->level));
-	if (!clear)
-		gw_text_printf(out, " tmpl src %s dst %s proto esp reqid %u mode tunnel",
-				gw_addr_text(p->dir == DIR_OUT ? &t->remote : &t->local, a),
-				gw_addr_text(p->dir == DIR_OUT ? &t->local : &t->remote, b),
-				peer->reqid);
-	gw_text_puts(out, "\n");
+		gw_text_printf(s->out, " dport %u", p->dport);
+	gw_text_printf(s->out, " priority %u", priority(p));
+	if (p->level == LEVEL_SELECTOR)
+		gw_text_printf(s->out, " tmpl src %s dst %s proto esp reqid %u mode tunnel",
+				p->dir == DIR_OUT ? s->them : s->us,
+				p->dir == DIR_OUT ? s->us : s->them, s->reqid);
+	gw_text_puts(s->out, "\"\n");
 }
 
 void
-gw_peer_policies_put(
-		const struct gw_peer *peer, const struct gw_peer_policies *pol, struct gw_text *out)
+gw_peer_policies_put(const struct gw_peer_script *s, bool clear)
 {
-	for (enum level level = LEVEL_OUTER; level <= LEVEL_AROUND; level++)
-		for (enum dir dir = DIR_IN; dir <= DIR_OUT; dir++)
-			for (unsigned int i = 0; i < pol->n; i++)
-				if (pol->p[i].dir == dir && pol->p[i].level == level)
-					put_policy(peer, &pol->p[i], out);
+	const struct gw_peer_policies *pol = s->policies;
+
+	for (enum dir dir = DIR_IN; dir <= DIR_OUT; dir++)
+		for (unsigned int i = 0; i < pol->n; i++)
+			if (pol->p[i].dir == dir && (pol->p[i].level != LEVEL_SELECTOR) == clear)
+				put_policy(s, &pol->p[i]);
 }
 
 static bool
@@ -352,134 +445,57 @@ overlap(const struct gw_prefix *a, const struct gw_prefix *b)
 
 /* Does the gateway let something of the tunnel's pass in clear? */
 static bool
-has_exception(const struct gw_peer *peer)
+has_exception(const struct gw_peer_script *s)
 {
-	for (unsigned int k = 0; k < peer->cfg->n_policies; k++) {
-		const struct gw_config_policy *p = &peer->cfg->policies[k];
+	const struct gw_config *cfg = s->peer->cfg;
 
-		for (unsigned int i = 0; i < peer->n_sel; i++)
-			if (p->action == GW_ACTION_BYPASS &&
-					overlap(&p->sel.local, &peer->sel[i]->local) &&
-					overlap(&p->sel.remote, &peer->sel[i]->remote))
+	for (unsigned int k = 0; k < cfg->n_policies; k++) {
+		const struct gw_config_policy *p = &cfg->policies[k];
+
+		for (unsigned int i = 0; p->action == GW_ACTION_BYPASS && i < s->n_sel; i++)
+			if (overlap(&p->sel.local, &s->sel[i].sel->local) &&
+					overlap(&p->sel.remote, &s->sel[i].sel->remote))
 				return true;
 	}
 	return false;
 }
 
-void
-gw_peer_policies_notes(const struct gw_peer *peer, struct gw_text *out)
+static void
+put_same(const struct gw_peer_script *s)
 {
 	char buf[GW_ADDR_STRLEN];
 
-	gw_text_puts(out,
+	for (unsigned int i = 0; i < s->n_sel; i++) {
+		const struct gw_selector *sel = s->sel[i].sel;
+
+		if (!same_prefix(&sel->local, &sel->remote))
+			continue;
+		gw_prefix_text(&sel->local, buf);
+		gw_text_printf(s->out,
+				"    # %s is at both ends: all of it goes into the tunnel. Give the "
+				"networks of\n    # this machine's links policies without tmpl and of a "
+				"lower priority number.\n",
+				buf);
+		if (sel->local.len == 0)
+			gw_text_printf(s->out,
+					"    peer_say \"%s <-> %s: everything but the tunnel's own packets "
+					"goes into it now\"\n",
+					buf, buf);
+	}
+}
+
+void
+gw_peer_policies_notes(const struct gw_peer_script *s)
+{
+	gw_text_puts(s->out,
 			"    # No \"flag 0x4\" (CPU_ACQUIRE): without a key manager it drops packets of\n"
 			"    # CPUs without an SA of their own, although there is one for all.\n");
-	for (unsigned int i = 0; i < peer->n_sel; i++)
-		if (same_prefix(&peer->sel[i]->local, &peer->sel[i]->remote))
-			gw_text_printf(out,
-					"    # %s is at both ends: all of it goes into the tunnel. Give "
-					"the networks of\n    # this machine's links policies without "
-					"tmpl and of a lower priority number.\n",
-					gw_prefix_text(&peer->sel[i]->local, buf));
-	if (has_exception(peer))
-		gw_text_puts(out,
+	put_same(s);
+	if (s->ports)
+		gw_text_puts(s->out, peer_script_ports);
+	if (has_exception(s))
+		gw_text_puts(s->out,
 				"    # The gateway's configuration has bypass policies within these "
 				"selectors: what\n    # is to pass in clear here, too, wants policies "
 				"without tmpl.\n");
-}
-
-void
-gw_peer_policies_down(const struct gw_peer *peer, struct gw_text *out)
-{
-	for (enum level level = LEVEL_OUTER; level <= LEVEL_AROUND; level++)
-		gw_text_printf(out, "    ip xfrm policy deleteall priority %u\n",
-				priority(peer, level));
-}
-
-/*
- * Does the i-th selector want a route that none before it wanted? A route to the
- * outer address itself must stay the one it is.
- */
-static bool
-wants_route(const struct gw_peer *peer, unsigned int i)
-{
-	struct gw_prefix us;
-
-	for (unsigned int k = 0; k < i; k++)
-		if (same_prefix(&peer->sel[k]->local, &peer->sel[i]->local))
-			return false;
-	host(&peer->tunnel->local, &us);
-	return !same_prefix(&peer->sel[i]->local, &us);
-}
-
-static int
-digit(const struct gw_prefix *p)
-{
-	return p->addr.family == AF_INET6 ? 6 : 4;
-}
-
-static const char pin[] =
-		"    # These networks hold the gateway's outer address: its own route stays.\n"
-		"    peer_via=$(ip -o route get %s | sed -n 's/.* via \\([^ ]*\\) .*/\\1/p')\n"
-		"    [ -z \"$peer_via\" ] || ip route replace %s via \"$peer_via\" dev \"$peer_dev\"\n";
-
-/* A route, and all networks of the peer's that use it. */
-static void
-put_route(const struct gw_peer *peer, const struct gw_prefix *local, struct gw_text *out)
-{
-	char buf[GW_ADDR_STRLEN];
-
-	gw_text_printf(out, "    peer_route -%d %s", digit(local), gw_prefix_text(local, buf));
-	for (unsigned int i = 0; i < peer->n_sel; i++)
-		if (same_prefix(&peer->sel[i]->local, local))
-			gw_text_printf(out, " %s", gw_prefix_text(&peer->sel[i]->remote, buf));
-	gw_text_puts(out, "\n");
-}
-
-/* Do networks that get a route hold the gateway's outer address, too? */
-static bool
-covers_outer(const struct gw_peer *peer)
-{
-	for (unsigned int i = 0; i < peer->n_sel; i++)
-		if (peer->sel[i]->local.len != 0 && wants_route(peer, i) &&
-				gw_prefix_has(&peer->sel[i]->local, &peer->tunnel->local))
-			return true;
-	return false;
-}
-
-void
-gw_peer_routes_put(const struct gw_peer *peer, struct gw_text *out)
-{
-	bool family[7] = {false};
-	char us[GW_ADDR_STRLEN];
-
-	gw_addr_text(&peer->tunnel->local, us);
-	if (covers_outer(peer))
-		gw_text_printf(out, pin, us, us);
-	for (unsigned int i = 0; i < peer->n_sel; i++) {
-		family[digit(&peer->sel[i]->local)] = true;
-		if (wants_route(peer, i))
-			put_route(peer, &peer->sel[i]->local, out);
-	}
-	if (family[4])
-		gw_text_puts(out, "    echo 1 >/proc/sys/net/ipv4/ip_forward\n");
-	if (family[6])
-		gw_text_puts(out,
-				"    # A router takes no advertisements of others unless told to.\n"
-				"    for peer_ra in /proc/sys/net/ipv6/conf/*/accept_ra; do\n"
-				"        [ \"$(cat \"$peer_ra\")\" != 1 ] || echo 2 >\"$peer_ra\"\n"
-				"    done\n"
-				"    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n");
-}
-
-void
-gw_peer_routes_down(const struct gw_peer *peer, struct gw_text *out)
-{
-	char buf[GW_ADDR_STRLEN];
-
-	for (unsigned int i = 0; i < peer->n_sel; i++)
-		if (wants_route(peer, i))
-			gw_text_printf(out, "    ip -%d route del %s proto 250 2>/dev/null\n",
-					digit(&peer->sel[i]->local),
-					gw_prefix_text(&peer->sel[i]->local, buf));
 }

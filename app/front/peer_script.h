@@ -5,7 +5,7 @@
 
 /*
  * The parts of a Linux peer's script that are the same for all tunnels, but for
- * names: formats of peer_commands.c. Only spaces, no tabs; and no ! before a word.
+ * names: formats of the other peer_*.c. Only spaces, no tabs; and no ! before a word.
  */
 
 /* name, the peer's address, ours */
@@ -17,16 +17,23 @@ static const char peer_script_head[] =
 		"#\n";
 
 /* name */
-static const char peer_script_live[] =
-		"# Use it once, and soon: it goes on behind the sequence numbers used so far. A second\n"
-		"# run, after a reboot or peer_down, would use IVs with the same keys again, which gives\n"
-		"# away what AES-GCM hides: get it anew from the console: show peer-commands %s\n";
+static const char peer_script_noted[] =
+		"# It is for once, and soon: it goes on behind all sequence numbers that were told or seen\n"
+		"# so far, so that no IV comes twice with a key, which would give away what AES-GCM hides.\n"
+		"# After a reboot or peer_down get it anew: show peer-commands %s. It leaves a mark in\n"
+		"# /var/lib/dpdk-pcpu-gw, and does not run twice.\n";
 
+/* as well */
+static const char peer_script_memory[] =
+		"# The gateway has no state file (allow_iv_reuse): it forgets these numbers when it ends.\n"
+		"# After that new commands repeat IVs, unless there are new keys.\n";
+
+/* name */
 static const char peer_script_fresh[] =
-		"# It begins with sequence number 1: for keys that no end has used yet. Where they have\n"
-		"# been, or to run it again after a reboot or peer_down, get it from the console of the\n"
-		"# running gateway, which knows the numbers used: show peer-commands %s. With the same\n"
-		"# keys and numbers again, AES-GCM gives away what it hides.\n";
+		"# It begins with sequence number 1: for keys that no end has used yet; the gateway has no\n"
+		"# state file that would know better. Where they have been used, or to run it again after a\n"
+		"# reboot or peer_down, get it from the console of the running gateway: show peer-commands\n"
+		"# %s. With the same keys and numbers again, AES-GCM gives away what it hides.\n";
 
 static const char peer_script_secret[] =
 		"#\n"
@@ -117,26 +124,130 @@ static const char peer_script_encap[] =
 		"    esac\n"
 		"}\n";
 
-/* A machine that has an address in the tunnel's selector is to use it. */
+/*
+ * "ip -force -batch" ends at the first line that fails where that is about xfrm:
+ * so there is a look at what there is before.
+ */
+static const char peer_script_lists[] =
+		"\n# What this script adds, and what there is, in the same words.\n"
+		"peer_my_sas() {\n"
+		"    peer_sas | sed 's/^xfrm state add //; s/ reqid .*//'\n"
+		"}\n"
+		"peer_all_sas() {\n"
+		"    ip -o xfrm state list nokeys | sed 's/ *\\\\[[:space:]]*/ /g; s/ reqid .*//'\n"
+		"}\n"
+		"peer_my_policies() {\n"
+		"    peer_policies | sed 's/^xfrm policy add //; s/ priority .*//'\n"
+		"}\n"
+		"peer_list() {\n"
+		"    ip -o xfrm policy list | sed 's/ *\\\\[[:space:]]*/ /g' | grep '^src .* dir '\n"
+		"}\n"
+		"peer_all_policies() {\n"
+		"    peer_list | sed 's/^\\(src .*\\) dir \\([a-z]*\\) .*/dir \\2 \\1 ./\n"
+		"        s/ proto icmp / proto 1 /; s/ proto tcp / proto 6 /; s/ proto udp / proto 17 /\n"
+		"        s/ proto gre / proto 47 /; s/ proto esp / proto 50 /; s/ proto ipv6-icmp / proto 58 /\n"
+		"        s/ proto sctp / proto 132 /; s/ proto dccp / proto 33 /; s/ \\.$//'\n"
+		"}\n"
+		"# What two of them both say.\n"
+		"peer_both() {\n"
+		"    { \"$1\" | sort -u; \"$2\" | sort -u; } | sort | uniq -d\n"
+		"}\n"
+		"# What passes in clear and is not there yet: another tunnel may have wanted the same.\n"
+		"peer_absent() {\n"
+		"    { peer_all_policies; peer_clear; } | awk '\n"
+		"/^xfrm / {\n"
+		"    id = $0\n"
+		"    sub(/^xfrm policy add /, \"\", id)\n"
+		"    sub(/ priority .*/, \"\", id)\n"
+		"    if (id in there)\n"
+		"        next\n"
+		"    print\n"
+		"    next\n"
+		"}\n"
+		"{ there[$0] = 1 }'\n"
+		"}\n"
+		"peer_add_clear() {\n"
+		"    peer_absent | ip -batch - 2>/dev/null && return 0\n"
+		"    peer_absent | while read -r peer_line; do\n"
+		"        echo \"$peer_line\" | ip -batch - 2>/dev/null\n"
+		"    done\n"
+		"}\n";
+
+/* ours, the peer's address, reqid; the peer's, ours, reqid */
+static const char peer_script_undo[] =
+		"\n# The tunnel's policies: those with its template.\n"
+		"peer_mine() {\n"
+		"    peer_list | grep -F -e ' tmpl src %s dst %s proto esp reqid %u mode tunnel' \\\n"
+		"        -e ' tmpl src %s dst %s proto esp reqid %u mode tunnel'\n"
+		"}\n"
+		"peer_undo() {\n"
+		"    peer_both peer_my_sas peer_all_sas | sed 's/^/xfrm state delete /' |\n"
+		"        ip -batch - 2>/dev/null\n"
+		"    peer_mine | sed 's/^\\(src .*\\) dir \\([a-z]*\\) .*/xfrm policy delete dir \\2 \\1/' |\n"
+		"        ip -batch - 2>/dev/null\n"
+		"}\n";
+
+/*
+ * What the user has stays, and is not taken down. A machine that has an address
+ * in the tunnel's selector is to use it. A route that another tunnel's policies
+ * want stays as well.
+ */
 static const char peer_script_route[] =
-		"\n# Packets get to the policies by a route. $1: -4 or -6, $2: to where; then our networks.\n"
+		"\n# Packets get to the policies by a route, any will do. $1: -4 or -6, $2: to where, $3: the\n"
+		"# source address, or -; then our networks.\n"
 		"peer_route() {\n"
 		"    peer_family=$1\n"
 		"    peer_to=$2\n"
-		"    shift 2\n"
-		"    case $peer_to in\n"
-		"    */0) [ -z \"$(ip \"$peer_family\" route show default)\" ] || return 0 ;;\n"
+		"    peer_src=${3#-}\n"
+		"    shift 3\n"
+		"    peer_has=$(ip \"$peer_family\" route show exact \"$peer_to\")\n"
+		"    case $peer_has in\n"
+		"    unreachable* | blackhole* | prohibit* | throw*)\n"
+		"        peer_say \"the route to $peer_to is \\\"${peer_has%% *}\\\": packets do not get to the policies\"\n"
+		"        return 0\n"
+		"        ;;\n"
+		"    ?*) return 0 ;;\n"
 		"    esac\n"
-		"    peer_src=\n"
 		"    for peer_net in \"$@\"; do\n"
 		"        [ -n \"$peer_src\" ] ||\n"
-		"            peer_src=$(ip -o \"$peer_family\" addr show to \"$peer_net\" scope global |\n"
-		"                sed -n '1s/.* inet6* \\([^/ ]*\\).*/\\1/p')\n"
+		"            peer_src=$(ip -o \"$peer_family\" addr show to \"$peer_net\" scope global -deprecated \\\n"
+		"                -temporary | sed -n '1s/.* inet6* \\([^/ ]*\\).*/\\1/p')\n"
 		"    done\n"
-		"    ip \"$peer_family\" route replace \"$peer_to\" dev \"$peer_dev\" proto 250 \\\n"
+		"    ip \"$peer_family\" route add \"$peer_to\" dev \"$peer_dev\" proto 250 \\\n"
 		"        ${peer_src:+src \"$peer_src\"} ||\n"
 		"        peer_say \"there is no route to $peer_to through $peer_dev: make one\"\n"
+		"}\n"
+		"# Only what peer_route has made, and no other tunnel wants.\n"
+		"peer_unroute() {\n"
+		"    if peer_list | grep ' dir out .* tmpl ' | grep -qF \" dst $2 \"; then\n"
+		"        return 0\n"
+		"    fi\n"
+		"    ip \"$1\" route del \"$2\" dev \"$peer_dev\" proto 250 2>/dev/null\n"
 		"}\n";
+
+/* ours; 4 or 6, ours; 4 or 6, ours */
+static const char peer_script_pin[] =
+		"    # These networks hold the gateway's outer address: its own route stays.\n"
+		"    peer_via=$(ip -o route get %s | sed -n 's/.* via \\([^ ]*\\) .*/\\1/p')\n"
+		"    if [ -n \"$peer_via\" ] && [ -z \"$(ip -%d route show exact %s)\" ]; then\n"
+		"        ip -%d route add %s via \"$peer_via\" dev \"$peer_dev\" proto 250\n"
+		"    fi\n";
+
+static const char peer_script_forward6[] =
+		"    # A router takes no advertisements of others unless told to.\n"
+		"    for peer_ra in /proc/sys/net/ipv6/conf/*/accept_ra; do\n"
+		"        [ \"$(cat \"$peer_ra\")\" != 1 ] || echo 2 >\"$peer_ra\"\n"
+		"    done\n"
+		"    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding\n";
+
+static const char peer_script_widened[] =
+		"    # The gateway has no replay window; here it is 64: Linux takes no ESN without one, and\n"
+		"    # what was sent already is to be refused.\n";
+
+static const char peer_script_ports[] =
+		"    # Linux finds no ports in a fragment, so that no policy with ports has it.\n"
+		"    peer_say \"WARNING: selectors have ports: fragments that this machine forwards fit none of\"\n"
+		"    peer_say \"them and leave in clear; take selectors without ports where that must not be\"\n";
 
 /* the peer's address three times, ours between them */
 static const char peer_script_check[] =
@@ -145,6 +256,12 @@ static const char peer_script_check[] =
 		"        peer_say \"this is for root\"\n"
 		"        return 1\n"
 		"    fi\n"
+		"    case $(ip -V 2>&1) in\n"
+		"    *[Bb]usy[Bb]ox*)\n"
+		"        peer_say \"this ip is busybox's, which knows no xfrm: it wants iproute2 6.13 or newer\"\n"
+		"        return 1\n"
+		"        ;;\n"
+		"    esac\n"
 		"    if ip xfrm state help 2>&1 | grep -q pcpu-num; then :; else\n"
 		"        peer_say \"this ip does not know pcpu-num: it wants Linux and iproute2 6.13 or newer\"\n"
 		"        return 1\n"
@@ -158,12 +275,43 @@ static const char peer_script_check[] =
 		"        return 1\n"
 		"    fi\n";
 
-/* ours, the peer's address, reqid */
 static const char peer_script_state[] =
-		"    if [ -n \"$(ip xfrm state list src %s dst %s proto esp reqid %u)\" ]; then\n"
-		"        peer_say \"it has SAs already: peer_down (sh FILE down), then get new commands\"\n"
+		"    peer_there=$(peer_both peer_my_sas peer_all_sas | sed -n 1p)\n"
+		"    if [ -n \"$peer_there\" ]; then\n"
+		"        peer_say \"there is an SA already: $peer_there\"\n"
+		"        peer_say \"if it is this tunnel's: peer_down (sh FILE down), then get new commands\"\n"
+		"        return 1\n"
+		"    fi\n"
+		"    peer_there=$({ peer_both peer_my_policies peer_all_policies; peer_mine; } | sed -n 1p)\n"
+		"    if [ -n \"$peer_there\" ]; then\n"
+		"        peer_say \"there is a policy already: $peer_there\"\n"
+		"        peer_say \"if it is this tunnel's: peer_down (sh FILE down); else two want the same packets\"\n"
 		"        return 1\n"
 		"    fi\n";
+
+/* the mark's name is next */
+static const char peer_script_once_mark[] = "    peer_mark=/var/lib/dpdk-pcpu-gw/";
+
+/* name */
+static const char peer_script_once[] =
+		"\n"
+		"    if [ -e \"$peer_mark\" ]; then\n"
+		"        peer_say \"these commands were used already: once more, and IVs would repeat. Get new\"\n"
+		"        peer_say \"ones of the running gateway: show peer-commands %s\"\n"
+		"        return 1\n"
+		"    fi\n";
+
+/* Made by mkdir, as that is there or not; and on the disk before the first packet. */
+static const char peer_script_mark[] =
+		"    if mkdir -p /var/lib && (umask 077 && mkdir -p \"${peer_mark%/*}\" && mkdir \"$peer_mark\"); then\n"
+		"        sync \"$peer_mark\" \"${peer_mark%/*}\" 2>/dev/null || sync\n"
+		"    else\n"
+		"        peer_say \"$peer_mark cannot be made, which says that these commands were used\"\n"
+		"        return 1\n"
+		"    fi\n"
+		"    case $(stat -f -c %T \"$peer_mark\" 2>/dev/null) in\n"
+		"    tmpfs | ramfs) peer_say \"/var/lib is in memory: after a reboot, nothing says that these were used\" ;;\n"
+		"    esac\n";
 
 /* the highest number twice, name */
 static const char peer_script_cpus[] =
@@ -175,16 +323,24 @@ static const char peer_script_cpus[] =
 		"        return 1\n"
 		"    fi\n";
 
-/* Nothing has left on SAs without policies: they can go without a trace. */
-static const char peer_script_sas[] =
-		"    ip -batch - <<EOF || { peer_say \"these SAs cannot be installed\"; peer_down; return 1; }\n";
+static const char peer_script_add_sas[] = "    if peer_sas | ip -batch -; then :; else\n"
+					  "        peer_say \"these SAs cannot be installed\"\n"
+					  "        peer_undo\n"
+					  "        return 1\n"
+					  "    fi\n";
 
 /* ours */
 static const char peer_script_dev[] =
-		"    peer_dev=$(ip -o route get %s | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\n";
+		"    peer_dev=$(ip -o route get %s 2>/dev/null | sed -n 's/.* dev \\([^ ]*\\).*/\\1/p')\n";
 
-static const char peer_script_policies[] =
-		"    ip -batch - <<EOF || { peer_say \"these policies cannot be installed\"; return 1; }\n";
+/* Those in clear first: before them, the tunnel's would take its own packets. */
+static const char peer_script_add_policies[] =
+		"    peer_add_clear\n"
+		"    if peer_policies | ip -batch -; then :; else\n"
+		"        peer_say \"these policies cannot be installed\"\n"
+		"        peer_undo\n"
+		"        return 1\n"
+		"    fi\n";
 
 static const char peer_script_steer[] =
 		"    # Each SA to the queue of its CPU, where the NIC can: queue n is to interrupt CPU n.\n"
@@ -193,11 +349,12 @@ static const char peer_script_steer[] =
 		"        ethtool -N \"$peer_dev\" \"$@\" >/dev/null 2>&1 || peer_failed=$((peer_failed + 1))\n"
 		"    }\n";
 
-/* 4 or 6 */
+/* 4 or 6; queues */
 static const char peer_script_steered[] =
 		"    if [ \"$peer_failed\" -gt 0 ]; then\n"
 		"        ethtool -N \"$peer_dev\" rx-flow-hash udp%d sdfn >/dev/null 2>&1\n"
 		"        peer_say \"$peer_dev does not steer $peer_failed SAs to their CPUs: slower, and that is all\"\n"
+		"        # Only the queues of the CPUs that have SAs: ethtool -X \"$peer_dev\" equal %u\n"
 		"    fi\n";
 
 static const char peer_script_shared[] =
@@ -205,12 +362,17 @@ static const char peer_script_shared[] =
 
 static const char peer_script_end[] =
 		"\ncase ${1:-up} in\n"
+		"up) peer_up ;;\n"
 		"down) peer_down ;;\n"
-		"*) peer_up ;;\n"
+		"*)\n"
+		"    peer_say \"usage: sh FILE [up | down]\"\n"
+		"    (exit 2)\n"
+		"    ;;\n"
 		"esac\n"
 		"\n"
 		"# What it does: ip -s xfrm state; why packets are dropped: cat /proc/net/xfrm_stat\n"
-		"# Down: peer_down, or sh FILE down. The processes \"esp-in-udp\" that hold UDP ports, routes\n"
-		"# to the gateway itself, forwarding and the NIC's rules stay.\n";
+		"# Down: peer_down, or sh FILE down, also with newer commands. What stays: processes\n"
+		"# \"esp-in-udp\" that hold UDP ports, policies without tmpl, which let the tunnel's own packets\n"
+		"# and the LAN's pass in clear and may be other tunnels', too, forwarding, the NIC's rules.\n";
 
 #endif /* PEER_SCRIPT_H */

@@ -215,6 +215,21 @@ use_key(unsigned int sa, const char *key)
 	for (unsigned int i = 0; i < 20; i++)
 		sscanf(key + 2 * i, "%2hhx", &prm.key[i]);
 	gw_reserve_id(gw->ctx, &prm, gw->tunnel[0].sas[sa]->reserve_id);
+	gw_reserve_key_id(gw->ctx, &prm, gw->tunnel[0].sas[sa]->key_id);
+}
+
+/* Where the peer of the fake's fallback SA is told to begin. */
+static uint64_t
+told(const struct gw_text *out)
+{
+	const char *s = strstr(gw_text_str(out), "dir out replay-window 0 replay-oseq ");
+	unsigned int low = 0, high = 0;
+
+	assert_non_null(s);
+	assert_in_range(sscanf(s, "dir out replay-window 0 replay-oseq %u replay-oseq-hi %u", &low,
+					&high),
+			1, 2);
+	return (uint64_t)high << 32 | low;
 }
 
 static void
@@ -222,7 +237,9 @@ test_peer_commands(void **state)
 {
 	static const char in_key[] = "c0ffee0000000000000000000000000000000001";
 	static const char out_key[] = "beef000000000000000000000000000000000002";
+	static const char salted[] = "beef000000000000000000000000000000000003";
 	struct gw_text out = {0};
+	uint64_t first;
 	bool leave;
 
 	/* oslo's selector has a range of ports that policies cannot say */
@@ -236,11 +253,22 @@ test_peer_commands(void **state)
 	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
 	assert_memory_equal(gw_text_str(&out), "#!/bin/sh\n", 10);
 	assert_null(strstr(gw_text_str(&out), "5a5a"));
-	assert_non_null(strstr(gw_text_str(&out), "${KEY_00001001:?}"));
+	assert_non_null(strstr(gw_text_str(&out), "${KEY_00001001-}"));
 	assert_false(out.secret);
 	/* what the fake has received, and sent; also behind "clear stats" */
-	shows("show peer-commands paris",
-			"dir out pcpu-num 0 replay-window 0 replay-oseq 17825792");
+	first = told(&out);
+	assert_true(first >= 5001 + (1u << 24));
+	/* never the same again, although no more has come; and not where it cannot be written */
+	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
+	assert_true(told(&out) >= first + (1u << 24));
+	first = told(&out);
+	fake_disk_full = true;
+	does("show peer-commands paris", -ENOSPC, "",
+			"error: state file s: cannot write it: No space left on device\n");
+	fake_disk_full = false;
+	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
+	assert_true(told(&out) >= first + (1u << 24));
+	assert_non_null(strstr(gw_text_str(&out), "has no state file (allow_iv_reuse)"));
 	shows("show peer-commands paris", "dir in pcpu-num 0 replay-window 1024 replay-seq 6025");
 	shows("sh peer paris cpus 1", "pcpu-num 0");
 	does("show peer-commands paris cpus 0", -EINVAL, "",
@@ -268,6 +296,15 @@ test_peer_commands(void **state)
 	use_key(1, out_key);
 	assert_int_equal(run("show peer-commands paris with keys", &out, &leave), 0);
 	assert_non_null(strstr(gw_text_str(&out), " 0xbeef"));
+	/* a salt is a part of it */
+	use_key(1, salted);
+	assert_int_equal(run("show peer-commands paris with keys", &out, &leave), 0);
+	assert_null(strstr(gw_text_str(&out), " 0xbeef"));
+	/* nobody writes into it: refused, not waited for */
+	unlink(path);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(run("show peer-commands paris with keys", &out, &leave), -EINVAL);
+	assert_non_null(strstr(gw_text_str(&out), "not a regular file"));
 	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
 	assert_null(strstr(gw_text_str(&out), "beef"));
 	ipsec_pcpu_ctx_fini(gw->ctx);

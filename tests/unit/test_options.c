@@ -150,7 +150,7 @@ test_refused(void **state)
 		{"gw --peer-commands -c x --check", "two of --check, --attach"},
 		{"gw --peer-commands -c x --local 192.0.2.1", "--name, --local, --out-dir and"},
 		{"gw --peer-commands -c x -e show", "-e and --socket go with --attach"},
-		{"gw --peer-commands -c x --cpus 0", "--cpus \"0\": a machine has one at least"},
+		{"gw --peer-commands -c x --cpus 0", "--cpus \"0\": 1 to 65536"},
 		{"gw --peer-commands -c x --cpus 65537", "--cpus is 0 to 65536, not \"65537\""},
 		{"gw -c x --with-keys", "--cpus and --with-keys go with --peer-commands"},
 		{"gw --attach --cpus 2", "--cpus and --with-keys go with --peer-commands"},

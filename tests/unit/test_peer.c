@@ -31,15 +31,17 @@ static struct {
 	unsigned int window;
 	bool no_esn, no_fallback;
 	/* of the script */
-	bool keys, live;
+	bool keys;
+	enum gw_peer_numbers numbers;
 	unsigned int cpus;
-	uint64_t in_seq, out_seq; /* of all our SAs */
-	const char *why;
+	uint64_t start, out_seq; /* of all our SAs */
+	const char *why, *unfit;
 
 	struct gw_config cfg;
 	struct gw_peer_sa sas[MAX_SAS];
 	struct gw_text out;
 	struct gw_error err;
+	uint32_t reqid;
 } t;
 
 static int
@@ -107,14 +109,32 @@ load(void)
 	gw_text_fini(&s);
 }
 
+/* Put the word REQID where the number stands, and note that. */
+static void
+name_reqid(void)
+{
+	struct gw_text named = {.secret = true};
+	const char *s = gw_text_str(&t.out), *next;
+	char number[16];
+
+	t.reqid = strtoul(strstr(s, " reqid ") + 7, NULL, 10);
+	snprintf(number, sizeof(number), "%u", t.reqid);
+	for (; (next = strstr(s, number)) != NULL; s = next + strlen(number)) {
+		gw_text_add(&named, s, next - s);
+		gw_text_puts(&named, "REQID");
+	}
+	gw_text_puts(&named, s);
+	gw_text_fini(&t.out);
+	t.out = named;
+}
+
 static int
 make(void)
 {
 	struct gw_peer peer = {.cfg = &t.cfg,
-			.reqid = 1,
 			.sas = t.sas,
 			.cpus = t.cpus,
-			.live = t.live,
+			.numbers = t.numbers,
 			.with_keys = t.keys};
 	int rc;
 
@@ -129,12 +149,16 @@ make(void)
 		t.sas[i].prm = prm;
 		t.sas[i].key = t.keys ? prm->key : NULL;
 		t.sas[i].why = t.why;
-		t.sas[i].seq = prm->dir == IPSEC_PCPU_IN ? t.in_seq : t.out_seq;
+		t.sas[i].seq = t.out_seq;
+		t.sas[i].start = t.start;
+		t.sas[i].unfit = prm->dir == IPSEC_PCPU_IN && prm->spi == 0x1001 ? t.unfit : NULL;
 	}
 	gw_text_clear(&t.out);
 	t.out.secret = t.keys;
 	rc = gw_peer_commands(&peer, &t.out, &t.err);
 	gw_config_free(&t.cfg);
+	if (rc == 0)
+		name_reqid();
 	return rc;
 }
 
@@ -218,24 +242,25 @@ test_udp(void **state)
 	t.keys = true;
 	good();
 	/* our outbound SA is received there, in its own words */
-	has("\nxfrm state add src 192.0.2.1 dst 198.51.100.7 proto esp spi 0x00001000 reqid 1 mode "
+	has("    echo \"xfrm state add src 192.0.2.1 dst 198.51.100.7 proto esp spi 0x00001000 reqid REQID mode "
 	    "tunnel dir in pcpu-num 0 replay-window 1024 flag esn aead 'rfc4106(gcm(aes))' "
-	    "0xc000000000000000000000000000000000000000 128 encap espinudp 50000 4500 0.0.0.0\n");
-	has("\nxfrm state add src 198.51.100.7 dst 192.0.2.1 proto esp spi 0x00001003 reqid 1 mode "
+	    "0xc000000000000000000000000000000000000000 128 encap espinudp 50000 4500 0.0.0.0\"\n");
+	has("    echo \"xfrm state add src 198.51.100.7 dst 192.0.2.1 proto esp spi 0x00001003 reqid REQID mode "
 	    "tunnel dir out pcpu-num 1 replay-window 0 flag esn aead 'rfc4106(gcm(aes))' "
-	    "0xc000030303030303030303030303030303030303 128 encap espinudp 50003 4500 0.0.0.0\n");
-	has("spi 0x00001005 reqid 1 mode tunnel dir out replay-window 0");
-	assert_int_equal(count("xfrm state add"), 6);
+	    "0xc000030303030303030303030303030303030303 128 encap espinudp 50003 4500 0.0.0.0\"\n");
+	has("spi 0x00001005 reqid REQID mode tunnel dir out replay-window 0");
+	assert_int_equal(count("echo \"xfrm state add"), 6);
 	assert_int_equal(count("pcpu-num 0 "), 2);
 	assert_int_equal(count("    peer_encap 4 4500\n"), 1);
-	has("policy add dir out src 10.2.0.0/16 dst 10.1.0.0/16 priority 40001 tmpl src "
-	    "198.51.100.7 dst 192.0.2.1 proto esp reqid 1 mode tunnel\n");
-	has("policy add dir in src 10.1.0.0/16 dst 10.2.0.0/16 priority 40001 tmpl src 192.0.2.1 "
-	    "dst 198.51.100.7 proto esp reqid 1 mode tunnel\n");
+	has("policy add dir out src 10.2.0.0/16 dst 10.1.0.0/16 priority 20001 tmpl src "
+	    "198.51.100.7 dst 192.0.2.1 proto esp reqid REQID mode tunnel\"\n");
+	has("policy add dir in src 10.1.0.0/16 dst 10.2.0.0/16 priority 20001 tmpl src 192.0.2.1 "
+	    "dst 198.51.100.7 proto esp reqid REQID mode tunnel\"\n");
 	has("policy add dir fwd src 10.1.0.0/16 dst 10.2.0.0/16");
-	assert_int_equal(count("xfrm policy add"), 3);
+	assert_int_equal(count("echo \"xfrm policy add"), 3);
 	has_not("xfrm policy update");
-	has("peer_route -4 10.1.0.0/16 10.2.0.0/16\n");
+	has("peer_route -4 10.1.0.0/16 - 10.2.0.0/16\n");
+	has("peer_unroute -4 10.1.0.0/16\n");
 	has("net/ipv4/ip_forward");
 	has_not("/forwarding");
 	has("flow-type udp4 src-ip 192.0.2.1 dst-ip 198.51.100.7 src-port 50002 dst-port 4500 "
@@ -260,16 +285,17 @@ test_plain6(void **state)
 	t.algo = "chacha20poly1305";
 	good();
 	has("flag esn aead 'rfc7539esp(chacha20,poly1305)' 0xc000");
-	has(" 128\nxfrm");
+	has(" 128\"\n    echo \"xfrm");
 	has_not("encap");
 	has_not("af-unspec");
 	has("any CPU (pcpu");
 	has("flow-type esp6 src-ip 2001:db8::1 dst-ip 2001:db8::2 spi 0x00001002 action 1\n");
 	/* the same selector twice is one policy, and one route goes to fd01::/64 */
-	assert_int_equal(count("xfrm policy add"), 6);
+	assert_int_equal(count("echo \"xfrm policy add"), 6);
 	assert_int_equal(count("    peer_route -6 "), 1);
-	has("    peer_route -6 fd01::/64 fd02::/64 fd02::/64 fd03::/64\n");
+	has("    peer_route -6 fd01::/64 - fd02::/64 fd02::/64 fd03::/64\n");
 	has("conf/all/forwarding");
+	has_not("WARNING");
 	has_not("ip_forward");
 }
 
@@ -280,7 +306,7 @@ test_mixed(void **state)
 	t.remote = "2001:db8::2";
 	good();
 	has("flag esn af-unspec aead");
-	has("encap espinudp 50000 4500 ::\n");
+	has("encap espinudp 50000 4500 ::\"\n");
 	has("peer_encap 6 4500\n");
 	has("rx-flow-hash udp6");
 	t.no_esn = true;
@@ -296,7 +322,10 @@ test_mixed(void **state)
 	good();
 	has("flag af-unspec");
 	has("xfrm policy add dir out src fd02::/64 dst fd01::/64");
-	has("peer_route -6 fd01::/64 fd02::/64");
+	has("peer_route -6 fd01::/64 - fd02::/64");
+	/* first match: the policy is before the selector, at both ends */
+	has("dir out src fd02::/64 dst fd01::/64 priority 20001 tmpl");
+	has("dir out src 10.2.0.0/16 dst 10.1.0.0/16 priority 20003 tmpl");
 	has_not("bypass policies");
 	t.more = "policies = ( { action = \"bypass\"; local = \"10.1.3.0/24\"; remote = "
 		 "\"10.2.0.9/32\"; } );";
@@ -334,13 +363,17 @@ test_window(void **state)
 	t.window = 0;
 	good();
 	has("dir in pcpu-num 0 replay-window 64 flag esn");
-	has("Linux takes no ESN without one: 64");
+	has("here it is 64: Linux takes no ESN without one");
 	t.no_esn = true;
-	t.out_seq = 5;
 	good();
 	has("dir in pcpu-num 0 replay-window 0 aead");
 	has_not("takes no ESN");
 	has_not("replay-seq");
+	/* what was sent already is refused all the same */
+	t.out_seq = 5;
+	good();
+	has("dir in pcpu-num 0 replay-window 64 replay-seq 69 aead");
+	has("here it is 64");
 	t.window = 4096;
 	good();
 	has("dir in pcpu-num 0 replay-window 4096 replay-seq 4101 aead");
@@ -354,13 +387,12 @@ test_no_keys(void **state)
 	/* no digit of a key: all of them begin with c0 */
 	has_not("0xc0");
 	has_not("c0000");
-	has("aead 'rfc4106(gcm(aes))' ${KEY_00001004:?} 128 ");
+	has("aead 'rfc4106(gcm(aes))' ${KEY_00001004-} 128 ");
 	has("#   KEY_00001004=0x...  # 20 bytes; because\n");
 	has("    peer_key KEY_00001000 20 || peer_bad=1\n");
 	assert_int_equal(count("    peer_key KEY_"), 6);
 	has_not("HOLDS KEYS");
-	has("<<EOF");
-	has_not("<<'EOF'");
+	has_not("<<");
 	t.keys = true;
 	good();
 	has("HOLDS KEYS");
@@ -388,34 +420,89 @@ test_key_check(void **state)
 }
 
 static void
-test_live(void **state)
+test_numbers(void **state)
 {
-	t.live = true;
+	t.numbers = GW_PEER_NOTED;
 	good();
 	has_not("replay-oseq");
 	has_not("replay-seq");
-	has("Use it once");
+	has("It is for once, and soon");
 	has_not("begins with sequence number 1");
-	/* ESN: whole 2^20, and 2^24 more; the window behind what was sent */
-	t.in_seq = (UINT64_C(3) << 32) + 1;
+	has_not("has no state file");
+	has("peer_mark=/var/lib/dpdk-pcpu-gw/REQID-00001001-00000000-0\n");
+	/* the window behind what was sent */
+	t.start = (UINT64_C(3) << 32) + 17825792;
 	t.out_seq = (UINT64_C(5) << 32) - 2;
 	good();
 	has("dir out pcpu-num 1 replay-window 0 replay-oseq 17825792 replay-oseq-hi 3 flag esn");
 	has("dir in replay-window 1024 replay-seq 1022 replay-seq-hi 5 flag esn");
+	has("REQID-00001001-00000000-12902727680\n");
 	t.no_esn = true;
-	t.in_seq = 5;
+	t.start = 2097152;
 	t.out_seq = 1000;
 	good();
 	has("dir out pcpu-num 1 replay-window 0 replay-oseq 2097152 aead");
 	has("dir in replay-window 1024 replay-seq 2024 aead");
 	has_not("-hi");
-	t.in_seq = UINT32_MAX - (1u << 21) - 1;
 	t.out_seq = UINT32_MAX - 3;
 	good();
-	has("replay-oseq 4293918720 aead");
 	has("replay-seq 4294967294 aead");
-	t.in_seq++;
+	t.numbers = GW_PEER_MEMORY;
+	good();
+	has("has no state file (allow_iv_reuse): it forgets these numbers");
+}
+
+/* SAs that are not for sending any more: said, also when it runs. */
+static void
+test_unfit(void **state)
+{
+	t.unfit = gw_peer_unfit(-ERANGE);
+	good();
+	has("    # Left out: SA 0x00001001: its sequence numbers are used up");
+	has("    peer_say \"left out: 1 SAs to send on: its sequence numbers are used up");
+	has_not("spi 0x00001001");
+	has("REQID-00001003-"); /* the mark is that of one that is used */
+	t.pairs = 0;
+	t.no_fallback = false;
+	t.unfit = gw_peer_unfit(-EDOM);
 	refused("the peer would have no SA to send on: it wants an \"in\" SA here, with sequence");
+	assert_null(gw_peer_unfit(0));
+	assert_null(gw_peer_unfit(-ENOMEM));
+	assert_non_null(gw_peer_unfit(-EEXIST));
+}
+
+/* It tells tunnels and gateways apart, and stays where the file is edited. */
+static void
+test_reqid(void **state)
+{
+	uint32_t first, other;
+
+	good();
+	first = t.reqid;
+	assert_in_range(first, 1u << 30, INT32_MAX);
+	t.more = "policies = ( { action = \"bypass\"; local = \"10.9.0.0/16\"; remote = "
+		 "\"10.8.0.0/16\"; } );";
+	t.pairs = 5;
+	good();
+	assert_int_equal(t.reqid, first);
+	t.remote = "198.51.100.8";
+	good();
+	other = t.reqid;
+	assert_int_not_equal(other, first);
+	t.remote = "198.51.100.7";
+	t.local = "192.0.2.2";
+	good();
+	assert_int_not_equal(t.reqid, first);
+	assert_int_not_equal(t.reqid, other);
+}
+
+static void
+test_link_local(void **state)
+{
+	t.local = "fe80::1";
+	t.remote = "fe80::2";
+	t.selectors = NET6;
+	refused("fe80::1 and fe80::2 are addresses of a link only");
 }
 
 static void
@@ -426,8 +513,8 @@ test_cpus(void **state)
 	good();
 	/* all are received, those of CPUs it has not on any */
 	assert_int_equal(count("mode tunnel dir in "), 5);
-	has("spi 0x00001004 reqid 1 mode tunnel dir in replay-window");
-	has("spi 0x00001002 reqid 1 mode tunnel dir in pcpu-num 1");
+	has("spi 0x00001004 reqid REQID mode tunnel dir in replay-window");
+	has("spi 0x00001002 reqid REQID mode tunnel dir in pcpu-num 1");
 	has("# SA 0x00001006 has CPU 3");
 	assert_int_equal(count(" dir out pcpu"), 2);
 	assert_int_equal(count(" dir out replay"), 1);
@@ -459,9 +546,9 @@ test_shared_ports(void **state)
 	t.ports = 2;
 	t.pairs = 250;
 	good();
-	assert_int_equal(count("xfrm state add"), 502);
+	assert_int_equal(count("echo \"xfrm state add"), 502);
 	assert_int_equal(count("    peer_steer flow-type"), 250);
-	has("spi 0x000011f3 reqid 1 mode tunnel dir out pcpu-num 249");
+	has("spi 0x000011f3 reqid REQID mode tunnel dir out pcpu-num 249");
 }
 
 static void
@@ -477,7 +564,8 @@ test_ports(void **state)
 	has("dir fwd src 10.1.0.0/16 dst 10.2.0.0/16 proto 6 sport 80 dport 443 priority");
 	has("dir out src 10.2.0.0/16 dst 10.1.0.0/16 proto 1 priority");
 	has("dir in src 10.1.0.0/16 dst 10.2.0.0/16 proto 17 sport 65535 priority");
-	assert_int_equal(count("xfrm policy add"), 3 * (6 + 1 + 64));
+	assert_int_equal(count("echo \"xfrm policy add"), 3 * (6 + 1 + 64));
+	has("    peer_say \"WARNING: selectors have ports: fragments");
 	t.selectors = "{ local = \"10.1.0.0/16\"; remote = \"10.2.0.0/16\"; proto = \"tcp\"; "
 		      "local_ports = \"1-13\"; remote_ports = \"1-5\"; }";
 	refused("selector 10.1.0.0/16 -> 10.2.0.0/16 has ports 1-13 -> 1-5: a policy of Linux's");
@@ -499,7 +587,7 @@ test_many(void **state)
 	refused("its selectors are 6147 policies or more, a script has 6144 at most");
 	*strstr(s.s, ", { local = \"10.1.8.0") = '\0'; /* 2048 of them */
 	good();
-	assert_int_equal(count("xfrm policy add"), 3 * 2048);
+	assert_int_equal(count("echo \"xfrm policy add"), 3 * 2048);
 	gw_text_fini(&s);
 }
 
@@ -509,30 +597,69 @@ test_overlap(void **state)
 	t.selectors = "{ local = \"0.0.0.0/0\"; remote = \"10.2.0.0/16\"; }";
 	good();
 	/* its LAN in clear comes before, and with it what is said on a link */
-	has("policy update dir in src 10.2.0.0/16 dst 10.2.0.0/16 priority 60001\n");
-	has("policy update dir fwd src 10.2.0.0/16 dst 10.2.0.0/16 priority 60001\n");
-	has("policy update dir out src 10.2.0.0/16 dst 10.2.0.0/16 priority 60001\n");
-	has("policy update dir out src 10.2.0.0/16 dst 224.0.0.0/24 priority 60001\n");
-	has("policy add dir out src 10.2.0.0/16 dst 0.0.0.0/0 priority 80001 tmpl");
+	has("policy add dir in src 10.2.0.0/16 dst 10.2.0.0/16 priority 20000\"\n");
+	has("policy add dir fwd src 10.2.0.0/16 dst 10.2.0.0/16 priority 20000\"\n");
+	has("policy add dir out src 10.2.0.0/16 dst 10.2.0.0/16 priority 20000\"\n");
+	has("policy add dir out src 10.2.0.0/16 dst 224.0.0.0/24 priority 20000\"\n");
+	has("policy add dir out src 10.2.0.0/16 dst 0.0.0.0/0 priority 20001 tmpl");
 	has_not("src 224.0.0.0/24");
-	has("peer_route -4 0.0.0.0/0 10.2.0.0/16");
+	has("peer_route -4 0.0.0.0/0 - 10.2.0.0/16");
 	has_not("peer_via=");
-	has_not("priority 20001\nxfrm");
+	has_not("priority 10000");
+	/* a rule before it that leads into the tunnel stays before the LAN */
+	t.selectors = "{ local = \"10.2.9.0/24\"; remote = \"10.2.0.0/16\"; }, "
+		      "{ local = \"0.0.0.0/0\"; remote = \"10.2.0.0/16\"; }";
+	good();
+	has("dir out src 10.2.0.0/16 dst 10.2.9.0/24 priority 20001 tmpl");
+	has("dir out src 10.2.0.0/16 dst 10.2.0.0/16 priority 20002\"\n");
+	has("dir out src 10.2.0.0/16 dst 0.0.0.0/0 priority 20003 tmpl");
 	t.selectors = "{ local = \"10.1.0.0/16\"; remote = \"0.0.0.0/0\"; }";
 	good();
-	has_not("xfrm policy update");
-	has("dst 10.1.0.0/16 priority 40001 tmpl");
+	has("peer_clear() {\n    :\n}");
+	has("dst 10.1.0.0/16 priority 20001 tmpl");
+	has_not("goes into it now");
 	t.selectors = "{ local = \"10.0.0.0/8\"; remote = \"10.0.0.0/8\"; }";
 	good();
-	has_not("xfrm policy update");
+	has("peer_clear() {\n    :\n}");
 	has("# 10.0.0.0/8 is at both ends");
-	has("dir out src 10.0.0.0/8 dst 10.0.0.0/8 priority 40001 tmpl");
+	has("dir out src 10.0.0.0/8 dst 10.0.0.0/8 priority 20001 tmpl");
+	has_not("goes into it now");
 	t.local = "2001:db8::1";
 	t.remote = "2001:db8::2";
 	t.selectors = "{ local = \"::/0\"; remote = \"fd02::/64\"; }";
 	good();
-	has("update dir out src fd02::/64 dst ff02::/16 priority 60001");
-	has("update dir in src fe80::/10 dst fd02::/64 priority 60001");
+	has("add dir out src fd02::/64 dst ff02::/16 priority 20000");
+	has("add dir in src fe80::/10 dst fd02::/64 priority 20000");
+	t.selectors = "{ local = \"::/0\"; remote = \"::/0\"; }";
+	good();
+	has("peer_say \"::/0 <-> ::/0: everything but the tunnel's own packets goes into it now\"\n");
+	for (int type = 133; type <= 137; type++) {
+		char line[80];
+
+		snprintf(line, sizeof(line),
+				"dir in src ::/0 dst ::/0 proto 58 type %d priority 10000\"\n",
+				type);
+		has(line);
+		snprintf(line, sizeof(line), "dir out src ::/0 dst ::/0 proto 58 type %d priority",
+				type);
+		has(line);
+	}
+	has_not("dir fwd src ::/0 dst ::/0 proto 58");
+}
+
+/* One LAN in clear for all tunnels of a peer: what another one prints is the same. */
+static void
+test_shared_home(void **state)
+{
+	t.selectors = "{ local = \"10.7.0.0/16\"; remote = \"10.9.0.0/16\"; }, "
+		      "{ local = \"0.0.0.0/0\"; remote = \"10.2.0.0/16\"; }";
+	t.more = "policies = ( { action = \"tunnel\"; tunnel = \"paris\"; local = "
+		 "\"10.0.0.0/8\"; remote = \"10.2.0.0/16\"; } );";
+	good();
+	has("dir out src 10.2.0.0/16 dst 10.0.0.0/8 priority 20001 tmpl");
+	has("dir out src 10.9.0.0/16 dst 10.7.0.0/16 priority 20003 tmpl");
+	has("dir out src 10.2.0.0/16 dst 0.0.0.0/0 priority 20005 tmpl");
+	assert_int_equal(count("dst 10.2.0.0/16 priority 20000\"\n"), 3);
 }
 
 static void
@@ -540,30 +667,33 @@ test_outer(void **state)
 {
 	t.selectors = "{ local = \"192.0.2.1/32\"; remote = \"198.51.100.7/32\"; }";
 	good();
-	has("update dir in src 192.0.2.1/32 dst 198.51.100.7/32 proto 17 dport 4500 priority "
-	    "20001\n");
-	has("update dir out src 198.51.100.7/32 dst 192.0.2.1/32 proto 17 dport 500 priority");
-	has("update dir in src 192.0.2.1/32 dst 198.51.100.7/32 proto 50 priority");
+	has("add dir in src 192.0.2.1/32 dst 198.51.100.7/32 proto 17 dport 4500 priority "
+	    "10000\"\n");
+	has("add dir out src 198.51.100.7/32 dst 192.0.2.1/32 proto 17 dport 500 priority");
+	has("add dir in src 192.0.2.1/32 dst 198.51.100.7/32 proto 50 priority");
 	assert_int_equal(count("proto 17 dport 4500"), 2);
 	/* the route to the gateway is the one that is there */
 	has_not("    peer_route");
 	t.selectors = "{ local = \"192.0.0.0/8\"; remote = \"198.51.100.0/24\"; }";
 	good();
-	has("ip route replace 192.0.2.1 via \"$peer_via\"");
-	has("    peer_route -4 192.0.0.0/8");
+	has("ip -4 route add 192.0.2.1 via \"$peer_via\"");
+	has("peer_unroute -4 192.0.2.1\n");
+	/* the tunnel's own address is in the selector: it is the source */
+	has("    peer_route -4 192.0.0.0/8 198.51.100.7 198.51.100.0/24");
+	has_not("route replace");
 	t.local = "2001:db8::1";
 	t.remote = "2001:db8::2";
-	t.selectors = "{ local = \"2001:db8::1/128\"; remote = \"2001:db8::2/128\"; }";
+	t.selectors = "{ local = \"2001:db8::1/128\"; remote = \"fd02::/64\"; }";
 	good();
-	has("proto 58 type 135 priority 20001\n");
-	has("update dir out src 2001:db8::2/128 dst 2001:db8::1/128 proto 58 type 136");
+	has("src ::/0 dst ::/0 proto 58 type 135 priority 10000\"\n");
+	has_not("proto 17 d");
 }
 
 static void
 test_same_spi(void **state)
 {
 	struct ipsec_pcpu_sa_params in, out;
-	struct gw_peer peer = {.cfg = &t.cfg, .reqid = 9, .sas = t.sas, .n_sas = 2};
+	struct gw_peer peer = {.cfg = &t.cfg, .sas = t.sas, .n_sas = 2};
 
 	load();
 	out = t.cfg.tunnels[0].sas[0].prm;
@@ -573,11 +703,12 @@ test_same_spi(void **state)
 	t.sas[1].prm = &in;
 	peer.tunnel = &t.cfg.tunnels[0];
 	assert_int_equal(gw_peer_commands(&peer, &t.out, &t.err), 0);
+	name_reqid();
 	has("dir in pcpu-num 0 replay-window 1024 flag esn aead 'rfc4106(gcm(aes))' "
-	    "${KEY_00001000_IN:?}");
-	has("${KEY_00001000_OUT:?}");
-	has("priority 40009 tmpl");
-	has("deleteall src 192.0.2.1 dst 198.51.100.7 proto esp reqid 9\n");
+	    "${KEY_00001000_IN-}");
+	has("${KEY_00001000_OUT-}");
+	has("-e ' tmpl src 192.0.2.1 dst 198.51.100.7 proto esp reqid REQID mode tunnel' ");
+	has_not("deleteall");
 	/* one direction only, or none */
 	gw_text_clear(&t.out);
 	peer.n_sas = 1;
@@ -686,12 +817,16 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_window, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_no_keys, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_key_check, setup, teardown),
-			cmocka_unit_test_setup_teardown(test_live, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_numbers, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_unfit, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_reqid, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_link_local, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_cpus, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_shared_ports, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_ports, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_overlap, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_shared_home, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_outer, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_same_spi, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_command, setup, teardown),
