@@ -69,6 +69,7 @@ put_down(const struct gw_peer_script *s)
 
 	gw_text_puts(s->out, "\npeer_down() {\n    peer_undo\n");
 	gw_text_printf(s->out, peer_script_dev, s->us);
+	gw_text_puts(s->out, "    peer_wanted=$(peer_list | grep ' dir out .* tmpl ')\n");
 	rc = gw_peer_routes_down(s);
 	gw_text_puts(s->out, "    return 0\n}\n");
 	return rc;

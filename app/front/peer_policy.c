@@ -17,8 +17,6 @@
 #define MAX_POLICIES 6144 /* of a script */
 #define SLOTS \
 	16384 /* a power of 2: MAX_POLICIES, one selector's more, and a socket's for each SA */
-#define FIRST_ND_TYPE 133 /* ICMPv6: router solicitation ... redirect */
-#define LAST_ND_TYPE 137
 #define IKE_PORT 500
 #define IKE_NAT_PORT 4500
 
@@ -316,14 +314,19 @@ add_tunnel(struct gw_peer_script *s)
 	add_outer(s->policies, DIR_OUT, &them, &us, IPPROTO_ESP, 0);
 }
 
-/* Neighbour discovery never leaves a link; without it no outer packet does. */
+/*
+ * ICMPv6 that never leaves a link: multicast listeners, which switches go by, and
+ * neighbour discovery. Without them no outer packet gets away.
+ */
 static void
-add_nd(struct gw_peer_script *s)
+add_link(struct gw_peer_script *s)
 {
+	static const uint8_t types[] = {130, 131, 132, 133, 134, 135, 136, 137, 143};
 	struct policy p = {.level = LEVEL_OUTER, .proto = IPPROTO_ICMPV6};
 
 	p.src.addr.family = p.dst.addr.family = AF_INET6;
-	for (p.type = FIRST_ND_TYPE; p.type <= LAST_ND_TYPE; p.type++) {
+	for (size_t i = 0; i < RTE_DIM(types); i++) {
+		p.type = types[i];
 		p.dir = DIR_IN;
 		add(s->policies, &p);
 		p.dir = DIR_OUT;
@@ -335,7 +338,7 @@ static int
 add_all(struct gw_peer_script *s, struct gw_error *err)
 {
 	const struct gw_config_tunnel *t = s->peer->tunnel;
-	bool tunnel = false, nd = false;
+	bool tunnel = false, link = false;
 	int rc = 0;
 
 	for (unsigned int i = 0; i < s->n_sel; i++) {
@@ -345,12 +348,12 @@ add_all(struct gw_peer_script *s, struct gw_error *err)
 		bool any = sel->local.len == 0 || sel->remote.len == 0;
 
 		tunnel |= us && them;
-		nd |= sel->local.addr.family == AF_INET6 && (us || them || any);
+		link |= sel->local.addr.family == AF_INET6 && (us || them || any);
 	}
 	if (tunnel)
 		add_tunnel(s);
-	if (nd)
-		add_nd(s);
+	if (link)
+		add_link(s);
 	for (unsigned int i = 0; rc == 0 && s->policies->n <= MAX_POLICIES && i < s->n_sel; i++) {
 		rc = add_selector(s, &s->sel[i], err);
 		if (is_around(s->sel[i].sel))

@@ -219,9 +219,9 @@ static const char peer_script_route[] =
 		"}\n"
 		"# Only what peer_route has made, and no other tunnel wants.\n"
 		"peer_unroute() {\n"
-		"    if peer_list | grep ' dir out .* tmpl ' | grep -qF \" dst $2 \"; then\n"
-		"        return 0\n"
-		"    fi\n"
+		"    case $peer_wanted in\n"
+		"    *\" dst $2 \"*) return 0 ;;\n"
+		"    esac\n"
 		"    ip \"$1\" route del \"$2\" dev \"$peer_dev\" proto 250 2>/dev/null\n"
 		"}\n";
 
