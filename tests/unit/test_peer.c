@@ -9,15 +9,17 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "control/reserve.h"
 #include "front/peer_commands.h"
 #include "options.h"
 
-#define MAX_SAS 4200
+#define MAX_SAS 600
 #define NET4 "{ local = \"10.1.0.0/16\"; remote = \"10.2.0.0/16\"; }"
 #define NET6 "{ local = \"fd01::/64\"; remote = \"fd02::/64\"; }"
 
@@ -43,7 +45,6 @@ static struct {
 	struct gw_text out;
 	struct gw_error err;
 	uint32_t reqid;
-	clock_t took;
 } t;
 
 static int
@@ -157,9 +158,7 @@ make(void)
 	}
 	gw_text_clear(&t.out);
 	t.out.secret = t.keys;
-	t.took = clock();
 	rc = gw_peer_commands(&peer, &t.out, &t.err);
-	t.took = clock() - t.took;
 	gw_config_free(&t.cfg);
 	if (rc == 0)
 		name_reqid();
@@ -602,23 +601,42 @@ test_many(void **state)
 static void
 test_most(void **state)
 {
+	struct ipsec_pcpu_sa_params *prm = calloc(GW_PEER_MAX_SAS + 1, sizeof(*prm));
+	struct gw_peer_sa *sas = calloc(GW_PEER_MAX_SAS + 1, sizeof(*sas));
+	struct gw_peer peer = {.cfg = &t.cfg, .sas = sas, .n_sas = GW_PEER_MAX_SAS};
 	struct gw_text s = {0};
+	clock_t took;
 
-	t.pairs = GW_PEER_MAX_SAS / 2 - 1;
-	t.keys = true;
 	for (unsigned int i = 0; i < 2048; i++)
 		gw_text_printf(&s, "%s{ local = \"10.1.%u.%u/32\"; remote = \"10.2.0.0/16\"; }",
 				i > 0 ? ", " : "", i >> 8, i & 255);
 	t.selectors = s.s;
-	assert_int_equal(make(), 0);
+	load();
+	peer.tunnel = &t.cfg.tunnels[0];
+	for (unsigned int i = 0; i <= GW_PEER_MAX_SAS; i++) {
+		prm[i] = t.cfg.tunnels[0].sas[i % 2].prm;
+		prm[i].spi = 0x1000 + i;
+		prm[i].pcpu = i / 2;
+		prm[i].encap_sport = 50000 + i;
+		sas[i] = (struct gw_peer_sa){.prm = &prm[i], .key = prm[i].key};
+	}
+	took = clock();
+	assert_int_equal(gw_peer_commands(&peer, &t.out, &t.err), 0);
+	took = clock() - took;
 	assert_int_equal(count("echo \"xfrm state add"), GW_PEER_MAX_SAS);
-	assert_int_equal(count("    peer_steer flow-type"), GW_PEER_MAX_SAS / 2 - 1);
+	assert_int_equal(count("    peer_steer flow-type"), GW_PEER_MAX_SAS / 2);
 	assert_int_equal(count("    peer_route -4"), 2048);
-	if (t.took > CLOCKS_PER_SEC / 2)
-		fail_msg("%ld ms", (long)(t.took * 1000 / CLOCKS_PER_SEC));
-	t.pairs++;
-	refused("tunnel \"paris\" has 4098 SAs, a script has 4096 at most");
+	if (took > CLOCKS_PER_SEC)
+		fail_msg("%ld ms", (long)(took * 1000 / CLOCKS_PER_SEC));
+	peer.n_sas++;
+	gw_text_clear(&t.out);
+	assert_int_equal(gw_peer_commands(&peer, &t.out, &t.err), -E2BIG);
+	assert_non_null(strstr(t.err.text, "has 4097 SAs, a script has 4096 at most"));
+	assert_int_equal(t.out.len, 0);
+	gw_config_free(&t.cfg);
 	gw_text_fini(&s);
+	free(prm);
+	free(sas);
 }
 
 static void
@@ -754,6 +772,8 @@ test_same_spi(void **state)
 	gw_config_free(&t.cfg);
 }
 
+static mode_t out_mode = 0600;
+
 /* --peer-commands itself: what it prints, and the exit status. */
 static int
 command(const char *path, const char *name, bool keys)
@@ -763,6 +783,7 @@ command(const char *path, const char *name, bool keys)
 	struct gw_options opt = {.config_file = path, .with_keys = keys};
 	ssize_t n;
 
+	fchmod(fd, out_mode);
 	fflush(stdout);
 	dup2(fd, STDOUT_FILENO);
 	strcpy(opt.make_tunnel.name, name);
@@ -783,7 +804,7 @@ test_command(void **state)
 {
 	char path[] = "/tmp/gw-peer-XXXXXX";
 	static const char text[] =
-			"state_file = \"/tmp/s\"; ports = ( { name = \"w\"; device = \"d\"; "
+			"state_file = \"%s\"; allow_iv_reuse = true; ports = ( { name = \"w\"; device = \"d\"; "
 			"addresses = [ \"192.0.2.1/24\" ]; } ); tunnels = ( { name = \"one\"; "
 			"local = \"192.0.2.1\"; remote = \"192.0.2.2\"; algo = \"aes128gcm16\"; "
 			"selectors = ( " NET4 " ); sas = ( { pcpu = \"any\"; "
@@ -794,19 +815,45 @@ test_command(void **state)
 	static const char two[] = ", { name = \"two\"; local = \"192.0.2.1\"; remote = "
 				  "\"192.0.2.3\"; selectors = ( { local = \"10.1.0.0/16\"; "
 				  "remote = \"10.3.0.0/16\"; } ); sas = ( ); }";
+	struct gw_reserve *res;
+	char state_path[64];
 	int fd = mkstemp(path);
 
-	dprintf(fd, text, "");
+	snprintf(state_path, sizeof(state_path), "%s.state", path);
+	dprintf(fd, text, state_path, "");
 	assert_int_equal(command(path, "", false), EXIT_SUCCESS);
 	has("tunnel one");
 	has_not("c0ffee");
+	/* what was printed is noted, also without keys */
+	has_not("replay-oseq");
+	assert_int_equal(command(path, "", false), EXIT_SUCCESS);
+	has(" replay-oseq 1073741824 replay-oseq-hi 0 ");
+	has("It is for once");
+	/* a gateway runs */
+	assert_int_equal(gw_reserve_open(state_path, true, &res, &t.err), 0);
+	assert_int_equal(command(path, "", false), EXIT_FAILURE);
+	assert_int_equal(t.out.len, 0);
+	gw_reserve_close(res);
+	/* it cannot be noted: not printed */
+	strcat(state_path, ".tmp");
+	assert_int_equal(mkdir(state_path, 0700), 0);
+	assert_int_equal(command(path, "", false), EXIT_FAILURE);
+	assert_int_equal(t.out.len, 0);
+	rmdir(state_path);
+	state_path[strlen(state_path) - 4] = '\0';
+	/* keys into a file of all */
+	out_mode = 0640;
+	assert_int_equal(command(path, "", true), EXIT_FAILURE);
+	assert_int_equal(t.out.len, 0);
+	assert_int_equal(command(path, "", false), EXIT_SUCCESS);
+	out_mode = 0600;
 	assert_int_equal(command(path, "one", true), EXIT_SUCCESS);
 	assert_int_equal(count("0xc0ffee"), 2);
 	assert_int_equal(command(path, "none", true), EXIT_FAILURE);
 	assert_int_equal(t.out.len, 0);
 	assert_int_equal(ftruncate(fd, 0), 0);
 	lseek(fd, 0, SEEK_SET);
-	dprintf(fd, text, two);
+	dprintf(fd, text, state_path, two);
 	assert_int_equal(command(path, "", true), EXIT_FAILURE);
 	assert_int_equal(command(path, "two", true), EXIT_FAILURE); /* it has no SAs */
 	assert_int_equal(t.out.len, 0);
@@ -814,6 +861,9 @@ test_command(void **state)
 	assert_int_equal(command("/nonexistent", "", true), EXIT_FAILURE);
 	close(fd);
 	unlink(path);
+	unlink(state_path);
+	strcat(state_path, ".lock");
+	unlink(state_path);
 }
 
 /* Keys do not stay behind in memory that was given back. */
