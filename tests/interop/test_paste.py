@@ -12,6 +12,8 @@ from gw import BINARY, HOST4, WAN4, Tunnel
 from lab import far, nets
 
 PACKETS = 16
+# Those that the script has started; not the shell that has these words in its own arguments.
+END_SOCKETS = r"for p in $(ps | sed -n 's/^ *\([0-9]*\) .* esp-in-[u]dp *$/\1/p'); do kill $p; done"
 
 
 class Paste(lab.InteropTest):
@@ -33,9 +35,9 @@ class Paste(lab.InteropTest):
 
     def setUp(self):
         super().setUp()
-        self.site.guest.run("pkill -f esp-in-udp || true; rm -f /tmp/peer*.sh; "
-                            "ip route flush proto 250; ip -6 route flush proto 250; "
-                            "rm -rf /var/lib/dpdk-pcpu-gw")
+        self.site.guest.run(END_SOCKETS)
+        self.site.guest.run("rm -f /tmp/peer*.sh; rm -rf /var/lib/dpdk-pcpu-gw; "
+                            "ip route flush proto 250; ip -6 route flush proto 250")
 
     def script(self, name, *words):
         """What the console prints."""
@@ -273,7 +275,7 @@ class Paste(lab.InteropTest):
         self.addresses(number)
         self.apply(self.script("udp", "with", "keys"))
         first = self.both_ways(number)
-        self.site.guest.run("pkill -f esp-in-udp || true")
+        self.site.guest.run(END_SOCKETS)
         self.site.forget_peer()
         self.addresses(number)
         self.apply(self.script("udp", "with", "keys"))
