@@ -439,6 +439,7 @@ static int
 replace(const char *path, const char *text, size_t len)
 {
 	char tmp[PATH_MAX];
+	struct stat st;
 	int fd, rc;
 
 	snprintf(tmp, sizeof(tmp), "%s.tmp", path);
@@ -447,6 +448,10 @@ replace(const char *path, const char *text, size_t len)
 	if (fd < 0)
 		return -errno;
 	rc = write_all(fd, text, len);
+	/* root may write it for a gateway that is not root, which is to read it again */
+	if (rc == 0 && stat(path, &st) == 0 && st.st_uid != geteuid() &&
+			fchown(fd, st.st_uid, st.st_gid) != 0)
+		rc = -errno;
 	if (close(fd) != 0 && rc == 0)
 		rc = -errno;
 	if (rc == 0 && rename(tmp, path) != 0)

@@ -194,11 +194,35 @@ gw_reservations_tick(struct gw *gw)
 	for_each_sa(gw, visit_grant);
 }
 
+/** Without a state file: what peers were told, and what came from them, in memory. */
+static struct gw_reserve *
+offers(struct gw *gw)
+{
+	if (gw->offers == NULL)
+		gw->offers = gw_reserve_in_memory();
+	return gw->offers;
+}
+
+/** The key may come back with "sa add": what it has come to is not offered again. */
+static void
+remember_in(struct gw *gw, const struct gw_sa *sa)
+{
+	struct gw_reserve_key key = {.kind = GW_RESERVE_IN, .esn = sa->prm.esn, .seq = seq_of(sa)};
+
+	if (sa->prm.dir != IPSEC_PCPU_IN || offers(gw) == NULL)
+		return;
+	memcpy(key.id, sa->reserve_id, sizeof(key.id));
+	if (gw_reserve_set(gw->offers, &key) != 0)
+		GW_LOG(WARNING, "no memory: how far SA 0x%08x has come is forgotten", sa->prm.spi);
+}
+
 void
 gw_sa_release(struct gw *gw, struct gw_sa *sa)
 {
-	if (gw->reserve == NULL)
+	if (gw->reserve == NULL) {
+		remember_in(gw, sa);
 		return;
+	}
 	if (sa->prm.dir == IPSEC_PCPU_OUT)
 		gw_reserve_release(gw->reserve, sa->reserve_id, seq_of(sa));
 	else
@@ -229,10 +253,8 @@ gw_sa_offer(struct gw *gw, const struct gw_sa *sa, uint64_t *start)
 {
 	struct gw_reserve *res = gw->reserve;
 
-	if (res == NULL && gw->offers == NULL)
-		gw->offers = gw_reserve_in_memory();
 	if (res == NULL)
-		res = gw->offers;
+		res = offers(gw);
 	*start = 0;
 	return res == NULL ? -ENOMEM
 			   : gw_reserve_offer(res, sa->reserve_id, sa->prm.esn, seq_of(sa), start);

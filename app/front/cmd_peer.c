@@ -112,7 +112,10 @@ show(struct gw_cmd *cmd, const struct gw_tunnel *t, const struct gw_config *file
 	peer.n_sas = t->n_sas;
 	peer.cpus = n;
 	peer.with_keys = file != NULL;
-	peer.numbers = cmd->gw->reserve != NULL ? GW_PEER_NOTED : GW_PEER_MEMORY;
+	peer.numbers = cmd->gw->reserve == NULL ||
+					gw_reserve_is_volatile(cmd->gw->cfg.state_file)
+			? GW_PEER_MEMORY
+			: GW_PEER_NOTED;
 	if (rc == 0)
 		rc = gw_peer_commands(&peer, cmd->out, &cmd->err);
 	if (rc == 0) {

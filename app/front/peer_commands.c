@@ -24,6 +24,7 @@ put_head(const struct gw_peer_script *s)
 		gw_text_printf(s->out, peer_script_noted, name);
 	if (s->peer->numbers == GW_PEER_MEMORY)
 		gw_text_puts(s->out, peer_script_memory);
+	gw_text_puts(s->out, peer_script_clear);
 	if (s->peer->with_keys)
 		gw_text_puts(s->out, peer_script_secret);
 	if (!gw_peer_wants_keys(s))
@@ -37,10 +38,12 @@ static void
 put_lines(const struct gw_peer_script *s)
 {
 	gw_text_puts(s->out,
-			"\n# Lines of ip -batch: SAs, what passes in clear, what goes into the tunnel.\n");
+			"\n# Lines of ip -batch: SAs, what passes in clear, what goes into the tunnel; and marks.\n");
 	gw_text_puts(s->out, "peer_sas() {\n");
 	gw_peer_sas_put(s);
-	gw_text_puts(s->out, "}\npeer_clear() {\n    :\n");
+	gw_text_puts(s->out, "}\npeer_marks() {\n");
+	gw_peer_marks_put(s);
+	gw_text_puts(s->out, "}\npeer_marked=/var/lib/dpdk-pcpu-gw\npeer_clear() {\n    :\n");
 	gw_peer_policies_put(s, true);
 	gw_text_puts(s->out, "}\npeer_policies() {\n");
 	gw_peer_policies_put(s, false);
@@ -67,11 +70,14 @@ put_down(const struct gw_peer_script *s)
 {
 	int rc;
 
-	gw_text_puts(s->out, "\npeer_down() {\n    peer_undo\n");
+	gw_text_puts(s->out, "\npeer_down() {\n");
+	gw_text_puts(s->out, peer_script_root);
 	gw_text_printf(s->out, peer_script_dev, s->us);
-	gw_text_puts(s->out, "    peer_wanted=$(peer_list | grep ' dir out .* tmpl ')\n");
+	gw_text_puts(s->out, peer_script_wanted);
 	rc = gw_peer_routes_down(s);
-	gw_text_puts(s->out, "    return 0\n}\n");
+	gw_text_puts(s->out, "    peer_undo\n");
+	gw_text_puts(s->out, peer_script_gone);
+	gw_text_puts(s->out, "}\n");
 	return rc;
 }
 
@@ -80,6 +86,8 @@ put_checks(const struct gw_peer_script *s)
 {
 	const char *name = s->peer->tunnel->name;
 
+	gw_text_puts(s->out, "\npeer_check() {\n");
+	gw_text_puts(s->out, peer_script_root);
 	gw_text_printf(s->out, peer_script_check, s->them, s->them, s->us, s->them, s->us);
 	gw_text_puts(s->out, peer_script_state);
 	if (s->max_pcpu != IPSEC_PCPU_ANY)
@@ -89,8 +97,6 @@ put_checks(const struct gw_peer_script *s)
 		gw_peer_key_checks(s);
 		gw_text_puts(s->out, "    [ -z \"$peer_bad\" ] || return 1\n");
 	}
-	gw_text_puts(s->out, peer_script_once_mark);
-	gw_peer_mark(s);
 	gw_text_printf(s->out, peer_script_once, name);
 	gw_text_puts(s->out, "}\n");
 }

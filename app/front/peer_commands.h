@@ -18,7 +18,7 @@ struct gw_peer_sa {
 	const struct ipsec_pcpu_sa_params *prm; /* its key is not looked at */
 	const uint8_t *key; /* algo->key_len bytes; NULL: a variable of the shell in its place */
 	const char *why; /* why there is no key although one was asked for */
-	const uint8_t *id; /* 4 bytes that tell keys apart; NULL: not known */
+	const uint8_t *id; /* of its key: gw_reserve_id() */
 	uint64_t seq; /* outbound: last one sent; 0: none */
 	uint64_t start; /* inbound: behind which the peer begins: gw_reserve_offer() */
 	const char *unfit; /* inbound: why the peer cannot send on it; NULL: it can */

@@ -117,7 +117,9 @@ make_of(const struct gw_options *opt, const struct gw_config *cfg, const struct 
 
 	peer.cpus = opt->cpus;
 	peer.with_keys = opt->with_keys;
-	peer.numbers = res != NULL ? GW_PEER_NOTED : GW_PEER_FRESH;
+	peer.numbers = res == NULL                              ? GW_PEER_FRESH
+			: gw_reserve_is_volatile(cfg->state_file) ? GW_PEER_MEMORY
+								  : GW_PEER_NOTED;
 	gw_error_set(err, NULL, 0, "no memory");
 	if (sas != NULL && ids != NULL)
 		rc = n == t->n_sas ? take_sas(opt, t, res, sas, ids) : 0;

@@ -67,8 +67,8 @@ bool gw_peer_wants_keys(const struct gw_peer_script *s);
 void gw_peer_key_list(const struct gw_peer_script *s);
 /** That they are set. */
 void gw_peer_key_checks(const struct gw_peer_script *s);
-/** The name of what says that these commands were used. */
-void gw_peer_mark(const struct gw_peer_script *s);
+/** The names of what says that these commands were used: one for each SA that is sent on. */
+void gw_peer_marks_put(const struct gw_peer_script *s);
 /** UDP ports that are to be opened for ESP. */
 void gw_peer_sockets_put(const struct gw_peer_script *s);
 /** Which queue of the NIC gets which SA. */

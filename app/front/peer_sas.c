@@ -2,9 +2,11 @@
 
 /* The lines of a Linux peer's script that are about its SAs. */
 
+#include <inttypes.h>
 #include <netinet/in.h>
 #include <string.h>
 
+#include "../control/reserve.h"
 #include "peer_priv.h"
 #include "peer_script.h"
 
@@ -164,21 +166,19 @@ gw_peer_key_list(const struct gw_peer_script *s)
 	}
 }
 
-/* No two scripts have the same key and start: the first that is sent on will do. */
+/* A key and where it begins: whatever else the commands are about, not twice. */
 void
-gw_peer_mark(const struct gw_peer_script *s)
+gw_peer_marks_put(const struct gw_peer_script *s)
 {
-	static const uint8_t none[4];
-
 	for (unsigned int i = 0; i < s->peer->n_sas; i++) {
 		const struct gw_peer_sa *sa = s->line[i].sa;
-		const uint8_t *id = sa->id != NULL ? sa->id : none;
 
 		if (s->line[i].in || s->line[i].left_out != NULL)
 			continue;
-		gw_text_printf(s->out, "%u-%08x-%02x%02x%02x%02x-%llu", s->reqid, sa->prm->spi,
-				id[0], id[1], id[2], id[3], (unsigned long long)s->line[i].seq);
-		return;
+		gw_text_puts(s->out, "    echo ");
+		for (unsigned int k = 0; k < GW_RESERVE_ID_LEN; k++)
+			gw_text_printf(s->out, "%02x", sa->id[k]);
+		gw_text_printf(s->out, "-%" PRIu64 "\n", s->line[i].seq);
 	}
 }
 

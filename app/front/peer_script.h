@@ -20,13 +20,13 @@ static const char peer_script_head[] =
 static const char peer_script_noted[] =
 		"# It is for once, and soon: it goes on behind all sequence numbers that were told or seen\n"
 		"# so far, so that no IV comes twice with a key, which would give away what AES-GCM hides.\n"
-		"# After a reboot or peer_down get it anew: show peer-commands %s. It leaves a mark in\n"
+		"# After a reboot or peer_down get it anew: show peer-commands %s. It leaves marks in\n"
 		"# /var/lib/dpdk-pcpu-gw, and does not run twice.\n";
 
 /* as well */
 static const char peer_script_memory[] =
-		"# The gateway has no state file (allow_iv_reuse): it forgets these numbers when it ends.\n"
-		"# After that new commands repeat IVs, unless there are new keys.\n";
+		"# The gateway keeps these numbers in memory only (allow_iv_reuse): they are forgotten when it\n"
+		"# or its machine ends. After that new commands repeat IVs, unless there are new keys.\n";
 
 /* name */
 static const char peer_script_fresh[] =
@@ -34,6 +34,11 @@ static const char peer_script_fresh[] =
 		"# state file that would know better. Where they have been used, or to run it again after a\n"
 		"# reboot or peer_down, get it from the console of the running gateway: show peer-commands\n"
 		"# %s. With the same keys and numbers again, AES-GCM gives away what it hides.\n";
+
+static const char peer_script_clear[] =
+		"#\n"
+		"# While it is not up - after a reboot, peer_down, or where it refuses - what it would carry\n"
+		"# leaves in clear, by whatever route there is.\n";
 
 static const char peer_script_secret[] =
 		"#\n"
@@ -131,10 +136,17 @@ static const char peer_script_encap[] =
 static const char peer_script_lists[] =
 		"\n# What this script adds, and what there is, in the same words.\n"
 		"peer_my_sas() {\n"
-		"    peer_sas | sed 's/^xfrm state add //; s/ reqid .*//'\n"
+		"    peer_sas | sed 's/^xfrm state add //; s/ mode .*//'\n"
 		"}\n"
 		"peer_all_sas() {\n"
-		"    ip -o xfrm state list nokeys | sed 's/ *\\\\[[:space:]]*/ /g; s/ reqid .*//'\n"
+		"    ip -o xfrm state list nokeys | sed 's/ *\\\\[[:space:]]*/ /g; s/ mode .*//'\n"
+		"}\n"
+		"# The same, whoever made them.\n"
+		"peer_my_spis() {\n"
+		"    peer_my_sas | sed 's/ reqid .*//'\n"
+		"}\n"
+		"peer_all_spis() {\n"
+		"    peer_all_sas | sed 's/ reqid .*//'\n"
 		"}\n"
 		"peer_my_policies() {\n"
 		"    peer_policies | sed 's/^xfrm policy add //; s/ priority .*//'\n"
@@ -175,17 +187,36 @@ static const char peer_script_lists[] =
 
 /* ours, the peer's address, reqid; the peer's, ours, reqid */
 static const char peer_script_undo[] =
-		"\n# The tunnel's policies: those with its template.\n"
-		"peer_mine() {\n"
-		"    peer_list | grep -F -e ' tmpl src %s dst %s proto esp reqid %u mode tunnel' \\\n"
+		"\n# The tunnel's policies: those with its template. With -v: all others.\n"
+		"peer_own() {\n"
+		"    grep \"$@\" -F -e ' tmpl src %s dst %s proto esp reqid %u mode tunnel' \\\n"
 		"        -e ' tmpl src %s dst %s proto esp reqid %u mode tunnel'\n"
 		"}\n"
+		"peer_mine() {\n"
+		"    peer_list | peer_own\n"
+		"}\n"
 		"peer_undo() {\n"
-		"    peer_both peer_my_sas peer_all_sas | sed 's/^/xfrm state delete /' |\n"
+		"    peer_both peer_my_sas peer_all_sas | sed 's/^/xfrm state delete /; s/ reqid .*//' |\n"
 		"        ip -batch - 2>/dev/null\n"
 		"    peer_mine | sed 's/^\\(src .*\\) dir \\([a-z]*\\) .*/xfrm policy delete dir \\2 \\1/' |\n"
 		"        ip -batch - 2>/dev/null\n"
 		"}\n";
+
+/* Before the SAs go, packets are still encrypted, whatever route they take. */
+static const char peer_script_wanted[] =
+		"    peer_wanted=$(peer_list | grep ' dir out .* tmpl ' | peer_own -v)\n";
+
+static const char peer_script_root[] = "    if [ \"$(id -u)\" != 0 ]; then\n"
+				       "        peer_say \"this is for root\"\n"
+				       "        return 1\n"
+				       "    fi\n";
+
+static const char peer_script_gone[] =
+		"    if [ -n \"$(peer_both peer_my_sas peer_all_sas; peer_mine)\" ]; then\n"
+		"        peer_say \"not all of it is gone: see ip xfrm state, ip xfrm policy\"\n"
+		"        return 1\n"
+		"    fi\n"
+		"    peer_say \"down: what it carried leaves in clear from now on, by whatever route there is\"\n";
 
 /*
  * What the user has stays, and is not taken down. A machine that has an address
@@ -251,11 +282,6 @@ static const char peer_script_ports[] =
 
 /* the peer's address three times, ours between them */
 static const char peer_script_check[] =
-		"\npeer_check() {\n"
-		"    if [ \"$(id -u)\" != 0 ]; then\n"
-		"        peer_say \"this is for root\"\n"
-		"        return 1\n"
-		"    fi\n"
 		"    case $(ip -V 2>&1) in\n"
 		"    *[Bb]usy[Bb]ox*)\n"
 		"        peer_say \"this ip is busybox's, which knows no xfrm: it wants iproute2 6.13 or newer\"\n"
@@ -276,7 +302,7 @@ static const char peer_script_check[] =
 		"    fi\n";
 
 static const char peer_script_state[] =
-		"    peer_there=$(peer_both peer_my_sas peer_all_sas | sed -n 1p)\n"
+		"    peer_there=$(peer_both peer_my_spis peer_all_spis | sed -n 1p)\n"
 		"    if [ -n \"$peer_there\" ]; then\n"
 		"        peer_say \"there is an SA already: $peer_there\"\n"
 		"        peer_say \"if it is this tunnel's: peer_down (sh FILE down), then get new commands\"\n"
@@ -289,13 +315,12 @@ static const char peer_script_state[] =
 		"        return 1\n"
 		"    fi\n";
 
-/* the mark's name is next */
-static const char peer_script_once_mark[] = "    peer_mark=/var/lib/dpdk-pcpu-gw/";
-
 /* name */
 static const char peer_script_once[] =
-		"\n"
-		"    if [ -e \"$peer_mark\" ]; then\n"
+		"    peer_there=$(peer_marks | while read -r peer_mark; do\n"
+		"        [ -e \"$peer_marked/$peer_mark\" ] && echo \"$peer_mark\"\n"
+		"    done | sed -n 1p)\n"
+		"    if [ -n \"$peer_there\" ]; then\n"
 		"        peer_say \"these commands were used already: once more, and IVs would repeat. Get new\"\n"
 		"        peer_say \"ones of the running gateway: show peer-commands %s\"\n"
 		"        return 1\n"
@@ -303,13 +328,14 @@ static const char peer_script_once[] =
 
 /* Made by mkdir, as that is there or not; and on the disk before the first packet. */
 static const char peer_script_mark[] =
-		"    if mkdir -p /var/lib && (umask 077 && mkdir -p \"${peer_mark%/*}\" && mkdir \"$peer_mark\"); then\n"
-		"        sync \"$peer_mark\" \"${peer_mark%/*}\" 2>/dev/null || sync\n"
+		"    if mkdir -p /var/lib && (umask 077 && mkdir -p \"$peer_marked\" && cd \"$peer_marked\" &&\n"
+		"        peer_marks | xargs mkdir); then\n"
+		"        sync \"$peer_marked\" 2>/dev/null || sync\n"
 		"    else\n"
-		"        peer_say \"$peer_mark cannot be made, which says that these commands were used\"\n"
+		"        peer_say \"$peer_marked cannot be written, which says that these commands were used\"\n"
 		"        return 1\n"
 		"    fi\n"
-		"    case $(stat -f -c %T \"$peer_mark\" 2>/dev/null) in\n"
+		"    case $(stat -f -c %T \"$peer_marked\" 2>/dev/null) in\n"
 		"    tmpfs | ramfs) peer_say \"/var/lib is in memory: after a reboot, nothing says that these were used\" ;;\n"
 		"    esac\n";
 

@@ -270,5 +270,37 @@ class Console(GatewayTest):
         self.assertIn("is it running", done.stdout)
 
 
+class NoStateFile(GatewayTest):
+    """Where the numbers that a peer is told live in memory only."""
+
+    @classmethod
+    def world(cls):
+        cls.t = Tunnel("short", esn=False, pcpus=("any", 0))
+        world = World([cls.t], allow_iv_reuse=True)
+        del world.config["state_file"]
+        return world
+
+    def told(self, sa):
+        """Behind which number the peer is to begin with an SA."""
+        text = self.w.gateway.console("show peer-commands short")
+        self.assertIn("in memory only", text)
+        line = re.search(rf"spi 0x{sa.spi:08x} .*", text).group()
+        return int((re.findall(r"replay-oseq (\d+)", line) or ["0"])[0])
+
+    def test_same_key_again(self):
+        """An SA goes and comes back with its key: what its peer has used is still known."""
+        sa, seq = self.t.to_gw[0], 100_000_000
+        self.assertEqual(self.told(sa), 0)
+        self.w.wan.send(sa.seal(esp.udp_packet(FAR4, HOST4, 1, 2, b"far on"), seq=seq))
+        self.w.lan.receive(lambda p: p.proto == esp.UDP)
+        gateway = self.w.gateway
+        gateway.console(f"sa del short in {sa.spi}")
+        path = os.path.join(self.w.directory, "key")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="ascii") as f:
+            f.write(sa.key.hex())
+        gateway.console(f"sa add short in {sa.spi} any {path} {sa.sport} {sa.dport}")
+        self.assertGreater(self.told(sa), seq)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -168,6 +168,8 @@ class Paste(lab.InteropTest):
             f"tunnel dir in aead 'rfc4106(gcm(aes))' 0x{'11' * 20} 128"])
         said = self.apply(script, check=False)
         self.assertIn(f"SA already: src 192.0.2.1 dst 192.0.2.2 proto esp spi 0x{sa.spi:08x}", said)
+        said = self.site.guest.run("sh /tmp/peer.sh down 2>&1")  # as it says, and it is not ours
+        self.assertIn("leaves in clear", said)
         self.assertEqual(self.site.guest.run("ip xfrm state").count("proto esp spi"), 2)
         self.assertEqual(self.tunnel_policies(), 0)
         self.site.guest.run("ip xfrm state flush")

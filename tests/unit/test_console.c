@@ -268,7 +268,7 @@ test_peer_commands(void **state)
 	fake_disk_full = false;
 	assert_int_equal(run("show peer-commands paris", &out, &leave), 0);
 	assert_true(told(&out) >= first + (1u << 24));
-	assert_non_null(strstr(gw_text_str(&out), "has no state file (allow_iv_reuse)"));
+	assert_non_null(strstr(gw_text_str(&out), "in memory only (allow_iv_reuse)"));
 	shows("show peer-commands paris", "dir in pcpu-num 0 replay-window 1024 replay-seq 6025");
 	shows("sh peer paris cpus 1", "pcpu-num 0");
 	does("show peer-commands paris cpus 0", -EINVAL, "",

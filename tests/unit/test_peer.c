@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include <rte_byteorder.h>
+
 #include "control/reserve.h"
 #include "front/peer_commands.h"
 #include "options.h"
@@ -42,6 +44,7 @@ static struct {
 
 	struct gw_config cfg;
 	struct gw_peer_sa sas[MAX_SAS];
+	uint8_t ids[MAX_SAS][GW_RESERVE_ID_LEN];
 	struct gw_text out;
 	struct gw_error err;
 	uint32_t reqid;
@@ -150,6 +153,9 @@ make(void)
 		const struct ipsec_pcpu_sa_params *prm = &peer.tunnel->sas[i].prm;
 
 		t.sas[i].prm = prm;
+		memset(t.ids[i], 0, sizeof(t.ids[i]));
+		memcpy(t.ids[i], &(rte_be32_t){rte_cpu_to_be_32(prm->spi)}, 4);
+		t.sas[i].id = t.ids[i];
 		t.sas[i].key = t.keys ? prm->key : NULL;
 		t.sas[i].why = t.why;
 		t.sas[i].seq = t.out_seq;
@@ -432,14 +438,17 @@ test_numbers(void **state)
 	has("It is for once, and soon");
 	has_not("begins with sequence number 1");
 	has_not("has no state file");
-	has("peer_mark=/var/lib/dpdk-pcpu-gw/REQID-00001001-00000000-0\n");
+	/* a mark for each that is sent on, whatever else the commands are about */
+	has("\n    echo 00001001000000000000000000000000-0\n");
+	has("\n    echo 00001003000000000000000000000000-0\n");
+	has_not("    echo 00002001");
 	/* the window behind what was sent */
 	t.start = (UINT64_C(3) << 32) + 17825792;
 	t.out_seq = (UINT64_C(5) << 32) - 2;
 	good();
 	has("dir out pcpu-num 1 replay-window 0 replay-oseq 17825792 replay-oseq-hi 3 flag esn");
 	has("dir in replay-window 1024 replay-seq 1022 replay-seq-hi 5 flag esn");
-	has("REQID-00001001-00000000-12902727680\n");
+	has("\n    echo 00001001000000000000000000000000-12902727680\n");
 	t.no_esn = true;
 	t.start = 2097152;
 	t.out_seq = 1000;
@@ -452,7 +461,7 @@ test_numbers(void **state)
 	has("replay-seq 4294967294 aead");
 	t.numbers = GW_PEER_MEMORY;
 	good();
-	has("has no state file (allow_iv_reuse): it forgets these numbers");
+	has("in memory only (allow_iv_reuse)");
 }
 
 /* SAs that are not for sending any more: said, also when it runs. */
@@ -464,7 +473,8 @@ test_unfit(void **state)
 	has("    # Left out: SA 0x00001001: its sequence numbers are used up");
 	has("    peer_say \"left out: 1 SAs to send on: its sequence numbers are used up");
 	has_not("spi 0x00001001");
-	has("REQID-00001003-"); /* the mark is that of one that is used */
+	has_not("    echo 00001001");
+	has("    echo 00001003000000000000000000000000-0\n");
 	t.pairs = 0;
 	t.no_fallback = false;
 	t.unfit = gw_peer_unfit(-EDOM);
@@ -618,7 +628,7 @@ test_most(void **state)
 		prm[i].spi = 0x1000 + i;
 		prm[i].pcpu = i / 2;
 		prm[i].encap_sport = 50000 + i;
-		sas[i] = (struct gw_peer_sa){.prm = &prm[i], .key = prm[i].key};
+		sas[i] = (struct gw_peer_sa){.prm = &prm[i], .key = prm[i].key, .id = t.ids[0]};
 	}
 	took = clock();
 	assert_int_equal(gw_peer_commands(&peer, &t.out, &t.err), 0);
@@ -749,6 +759,7 @@ test_same_spi(void **state)
 	in.spi = out.spi;
 	t.sas[0].prm = &out;
 	t.sas[1].prm = &in;
+	t.sas[0].id = t.sas[1].id = t.ids[0];
 	peer.tunnel = &t.cfg.tunnels[0];
 	assert_int_equal(gw_peer_commands(&peer, &t.out, &t.err), 0);
 	name_reqid();
