@@ -166,6 +166,9 @@ int gw_config_check_sa(const struct gw_config *cfg, const struct gw_config_tunne
 bool gw_config_same_ports(
 		const struct ipsec_pcpu_sa_params *a, const struct ipsec_pcpu_sa_params *b);
 
+/** The tunnel of this name; NULL: none. */
+const struct gw_config_tunnel *gw_config_tunnel_find(const struct gw_config *cfg, const char *name);
+
 /** Key material from a file: hex digits, white space ignored. Refused if others can read it. */
 int gw_config_read_key(const char *path, const struct ipsec_pcpu_algo *algo, uint8_t *key,
 		struct gw_error *err);

@@ -246,3 +246,12 @@ gw_config_read_key(const char *path, const struct ipsec_pcpu_algo *algo, uint8_t
 	close(fd);
 	return rc;
 }
+
+const struct gw_config_tunnel *
+gw_config_tunnel_find(const struct gw_config *cfg, const char *name)
+{
+	for (unsigned int i = 0; i < cfg->n_tunnels; i++)
+		if (strcmp(cfg->tunnels[i].name, name) == 0)
+			return &cfg->tunnels[i];
+	return NULL;
+}

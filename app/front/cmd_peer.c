@@ -12,15 +12,6 @@
 #include "commands.h"
 #include "peer_commands.h"
 
-static const struct gw_config_tunnel *
-find_tunnel(const struct gw_config *cfg, const char *name)
-{
-	for (unsigned int i = 0; i < cfg->n_tunnels; i++)
-		if (strcmp(cfg->tunnels[i].name, name) == 0)
-			return &cfg->tunnels[i];
-	return NULL;
-}
-
 /* The one in the file. They are in one order as a rule: @p at is where the last one was. */
 static const struct gw_config_sa *
 find_sa(const struct gw_config_tunnel *t, const struct gw_sa *sa, unsigned int *at)
@@ -80,7 +71,7 @@ take_sas(struct gw *gw, const struct gw_tunnel *t, const struct gw_config *file,
 		struct gw_peer_sa *sas)
 {
 	const struct gw_config_tunnel *in_file =
-			file != NULL ? find_tunnel(file, t->cfg->name) : NULL;
+			file != NULL ? gw_config_tunnel_find(file, t->cfg->name) : NULL;
 	unsigned int at = UINT32_MAX;
 	int rc = 0;
 
@@ -112,8 +103,7 @@ show(struct gw_cmd *cmd, const struct gw_tunnel *t, const struct gw_config *file
 	peer.n_sas = t->n_sas;
 	peer.cpus = n;
 	peer.with_keys = file != NULL;
-	peer.numbers = cmd->gw->reserve == NULL ||
-					gw_reserve_is_volatile(cmd->gw->cfg.state_file)
+	peer.numbers = cmd->gw->reserve == NULL || gw_reserve_is_volatile(cmd->gw->cfg.state_file)
 			? GW_PEER_MEMORY
 			: GW_PEER_NOTED;
 	if (rc == 0)

@@ -40,13 +40,13 @@ refuse_name(const struct gw_config *cfg, const char *name, struct gw_error *err)
 static const struct gw_config_tunnel *
 find(const struct gw_config *cfg, const char *name, struct gw_error *err)
 {
+	const struct gw_config_tunnel *t = gw_config_tunnel_find(cfg, name);
+
 	if (name[0] == '\0' && cfg->n_tunnels == 1)
 		return &cfg->tunnels[0];
-	for (unsigned int i = 0; i < cfg->n_tunnels; i++)
-		if (strcmp(cfg->tunnels[i].name, name) == 0)
-			return &cfg->tunnels[i];
-	refuse_name(cfg, name, err);
-	return NULL;
+	if (t == NULL)
+		refuse_name(cfg, name, err);
+	return t;
 }
 
 /* Nobody else may tell a peer its numbers, or use them, meanwhile. */
@@ -117,7 +117,7 @@ make_of(const struct gw_options *opt, const struct gw_config *cfg, const struct 
 
 	peer.cpus = opt->cpus;
 	peer.with_keys = opt->with_keys;
-	peer.numbers = res == NULL                              ? GW_PEER_FRESH
+	peer.numbers = res == NULL                                ? GW_PEER_FRESH
 			: gw_reserve_is_volatile(cfg->state_file) ? GW_PEER_MEMORY
 								  : GW_PEER_NOTED;
 	gw_error_set(err, NULL, 0, "no memory");
