@@ -19,13 +19,14 @@ class Tap(unittest.TestResult):
     def __init__(self):
         super().__init__()
         self.number = 0
-        self.began = 0.0
+        self.began = time.monotonic()
 
     def _line(self, word, test, note=""):
         self.number += 1
         name = test.id() if hasattr(test, "id") else str(test)
         took = time.monotonic() - self.began
         print(f"{word} {self.number} - {name} ({took:.2f} s){note}", flush=True)
+        self.began = time.monotonic()  # of a class's set-up, which nobody tells us of
 
     def _diagnostics(self, err, test):
         for line in self._exc_info_to_string(err, test).rstrip().splitlines():
