@@ -109,6 +109,7 @@ class Site:
         self.host = Host(Namespace(f"{name}-host"))
         self.gateway = None
         self.starts = 0
+        self.state_path = None  # of the gateway's state file
         self.routes = []  # of the guest's to the gateway's networks
         self.queues = 0  # of the guest that are in use: each polled by a worker
         self.link_path = os.path.join(self.directory, "vhost.sock")
@@ -132,7 +133,7 @@ class Site:
         """The gateway's configuration file."""
         return {
             "console": self.gateway.socket_path,
-            "state_file": os.path.join(self.directory, f"state{self.starts}"),
+            "state_file": self.state_path,
             "ports": [
                 {"name": "lan", "device": "net_tap0,iface=klan",
                  "addresses": [f"{LAN4}/24", f"{LAN6}/64"]},
@@ -143,14 +144,17 @@ class Site:
             "tunnels": [t.config() for t in tunnels],
         }
 
-    def start(self, tunnels, workers=2, state_file=None, guest_as_new=True, **more):
-        """A gateway with these tunnels, and the guest's interfaces and tables as if it were new."""
+    def start(self, tunnels, workers=2, go_on=False, guest_as_new=True, **more):
+        """A gateway with these tunnels, and the guest's interfaces and tables as if it were new.
+
+        go_on: with the state file of the one before.
+        """
         self.starts += 1
+        if not go_on:
+            self.state_path = os.path.join(self.directory, f"state{self.starts}")
         self.queues = min(workers, self.guest.cpus)
         workers_eal = eal_args(workers, f"pcpu-i{os.getpid()}") + QUIET
         self.gateway = Gateway(BINARY, self.namespace, self.directory, f"gw{self.starts}")
-        if state_file is not None:
-            more["state_file"] = state_file
         self.gateway.write_config(config_file_text(self.config(tunnels, workers, **more)))
         self.gateway.start(workers, eal=workers_eal)
         self.host.plug_in(self.namespace)

@@ -35,6 +35,14 @@ class PerCpu(lab.InteropTest):
         self.site.peer(tunnel, self.number, **how)
         return tunnel
 
+    def both_ways(self):
+        """To the guest, and from each of its CPUs; the counts after and before."""
+        before = self.counts()
+        self.to_guest(PACKETS, self.number, flows=FLOWS)
+        for cpu in (0, 1):
+            self.to_host(PACKETS, self.number, cpu=cpu)
+        return self.settled(before), before
+
     def counted(self, now, before, tunnel):
         """Packets by SA: what each end says that it sent and received.
 
@@ -70,11 +78,7 @@ class PerCpu(lab.InteropTest):
         """CPU 1 of the guest has no SA: its kernel takes the fallback, and nothing is lost."""
         tunnel = self.use("guest0", batch=self.states(
             self.all[self.NAMES.index("guest0")], out=(0, "any")))
-        before = self.counts()
-        self.to_guest(PACKETS, self.number, flows=FLOWS)
-        for cpu in (0, 1):
-            self.to_host(PACKETS, self.number, cpu=cpu)
-        now = self.settled(before)
+        now, before = self.both_ways()
         into, _ = self.counted(now, before, tunnel)
         self.assertEqual(into, {0: PACKETS, 1: 0, "any": PACKETS})
         # the fallback came in on CPU 1's queue
@@ -95,11 +99,7 @@ class PerCpu(lab.InteropTest):
     def test_gateway_lacks_one(self):
         """Worker 1 has no pair: what it gets goes by the fallback, handed to its owner."""
         tunnel = self.use("gw0")
-        before = self.counts()
-        self.to_guest(PACKETS, self.number, flows=FLOWS)
-        for cpu in (0, 1):
-            self.to_host(PACKETS, self.number, cpu=cpu)
-        now = self.settled(before)
+        now, before = self.both_ways()
         into, out = self.counted(now, before, tunnel)
         self.assertEqual(into, {0: PACKETS, "any": PACKETS})
         self.assertEqual(out[0] + out["any"], PACKETS)

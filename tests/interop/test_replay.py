@@ -6,7 +6,6 @@ earlier number. What the gateway sent is caught on the TAP and sent once more.
 """
 
 import errno
-import os
 import re
 import unittest
 
@@ -230,10 +229,9 @@ class GatewayWrap(lab.InteropTest):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        path = os.path.join(cls.site.directory, f"state{cls.site.starts}")
         cls.site.stop()
-        move_on(path, SEQ_END - 9)
-        cls.site.start(cls.all, cls.workers, state_file=path)
+        move_on(cls.site.state_path, SEQ_END - 9)
+        cls.site.start(cls.all, cls.workers, go_on=True)
 
     def peer(self, number):
         """The guest knows how far the gateway has come."""

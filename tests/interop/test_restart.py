@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The gateway ends, or is killed, and comes back; the Linux peer keeps its SAs."""
 
-import os
 import signal
 import unittest
 
@@ -35,7 +34,6 @@ class Restart(lab.InteropTest):
 
     def again(self, how):
         """End it, start it with the same state file, and go on as if nothing had been."""
-        path = os.path.join(self.site.directory, f"state{self.site.starts}")
         self.both_peers()
         before = self.traffic()
         if how == signal.SIGKILL:
@@ -43,10 +41,7 @@ class Restart(lab.InteropTest):
             self.site.gateway.clean()
         else:
             self.site.stop(how)
-        self.site.start(self.all, self.workers, state_file=path, guest_as_new=False)
-        os.rename(path, os.path.join(self.site.directory, f"state{self.site.starts}"))
-        os.rename(path + ".lock", os.path.join(self.site.directory,
-                                               f"state{self.site.starts}.lock"))
+        self.site.start(self.all, self.workers, go_on=True, guest_as_new=False)
         return before
 
     def restarted(self, how):
