@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <rte_jhash.h>
+
 #include "peer_priv.h"
 #include "peer_script.h"
 
@@ -104,27 +106,17 @@ equal(const struct policy *a, const struct policy *b)
 			a->dport == b->dport;
 }
 
-static uint32_t
-mix(uint32_t h, const void *data, size_t len)
-{
-	const uint8_t *b = data;
-
-	for (size_t i = 0; i < len; i++)
-		h = (h ^ b[i]) * 0x01000193;
-	return h;
-}
-
 /* Where it is, or would go. */
 static uint16_t *
 find(struct gw_peer_policies *pol, const struct policy *one)
 {
-	const uint16_t rest[] = {one->dir, one->src.len, one->dst.len, one->proto, one->type,
+	const uint32_t rest[] = {one->dir, one->src.len, one->dst.len, one->proto, one->type,
 			one->sport, one->dport};
-	uint32_t h = mix(0x811c9dc5, rest, sizeof(rest));
+	uint32_t h = rte_jhash_32b(rest, RTE_DIM(rest), 0);
 
-	h = mix(h, &one->src.addr.a, gw_addr_len(one->src.addr.family));
-	h = mix(h, &one->dst.addr.a, gw_addr_len(one->dst.addr.family));
-	for (h ^= h >> 16;; h++)
+	h = rte_jhash(&one->src.addr.a, gw_addr_len(one->src.addr.family), h);
+	h = rte_jhash(&one->dst.addr.a, gw_addr_len(one->dst.addr.family), h);
+	for (;; h++)
 		if (pol->slot[h % SLOTS] == 0 || equal(&pol->p[pol->slot[h % SLOTS] - 1], one))
 			return &pol->slot[h % SLOTS];
 }
