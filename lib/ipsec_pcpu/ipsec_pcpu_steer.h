@@ -11,6 +11,7 @@
  * on its owner's queue. Pure; any thread.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -92,7 +93,11 @@ ipsec_pcpu_rss_queue(const struct ipsec_pcpu_rss *rss, uint32_t hash)
 uint32_t ipsec_pcpu_esp_hash(
 		const uint8_t *key, const struct ipsec_pcpu_tuple *addrs, uint32_t spi);
 
-/** Where a search begins, and within which bounds (both included) it goes round. */
+/**
+ * Where a search begins, and within which bounds (both included) it goes up and
+ * once round. A start outside them is min. Where no port or SPI may be (0, more
+ * than 65,535, less than IPSEC_PCPU_MIN_SPI) is no part of it.
+ */
 struct ipsec_pcpu_range {
 	uint32_t start;
 	uint32_t min;
@@ -105,7 +110,8 @@ struct ipsec_pcpu_range {
  * @param tuple
  *   Its sport is not looked at.
  * @return
- *   The port; 0 where there is none. Go on behind it: start = port + 1.
+ *   The port; 0 where there is none (also where @p rss is not valid). Go on
+ *   behind it: start = port + 1; after the last one the first comes again.
  */
 uint16_t ipsec_pcpu_sport_find(const struct ipsec_pcpu_rss *rss,
 		const struct ipsec_pcpu_tuple *tuple, uint16_t queue,
@@ -124,7 +130,8 @@ uint16_t ipsec_pcpu_sport_find2(const struct ipsec_pcpu_rss *there, uint16_t que
 
 /**
  * The first SPI of a range that lands on @p queue of a NIC that hashes ESP; 0:
- * none. @p addrs as for ipsec_pcpu_esp_hash().
+ * none. @p addrs as for ipsec_pcpu_esp_hash(). A range of all SPIs may be
+ * searched: even with a bad key it is done in a millisecond or so.
  */
 uint32_t ipsec_pcpu_spi_find(const struct ipsec_pcpu_rss *rss, const struct ipsec_pcpu_tuple *addrs,
 		uint16_t queue, const struct ipsec_pcpu_range *range);
@@ -142,7 +149,7 @@ struct ipsec_pcpu_reta_sa {
 	uint32_t weight; /**< Its traffic, in any unit; 0 counts as 1. */
 	uint16_t queue; /**< Its owner's. */
 	uint16_t to; /**< Out: where its packets land by the plan; not its queue: move it there. */
-	uint16_t next; /**< Scratch. */
+	uint16_t next; /**< Scratch: need not be set. */
 };
 
 struct ipsec_pcpu_reta_plan {
@@ -160,7 +167,8 @@ struct ipsec_pcpu_reta_plan {
  * @param reta
  *   The table as it is; the plan on return.
  * @return
- *   0, or -EINVAL: reta_size is no power of 2 or too large, or more than 65,535 SAs.
+ *   0, or -EINVAL, and nothing is written: reta_size is no power of 2 or too
+ *   large, or more than 65,535 SAs.
  */
 int ipsec_pcpu_reta_plan(uint16_t reta[], uint16_t reta_size, bool writable,
 		struct ipsec_pcpu_reta_sa sa[], unsigned int n_sas,
