@@ -13,4 +13,7 @@
 
 #include <rte_version.h>
 
+/** What we are built with: 2211. */
+#define GW_DPDK_VERSION (RTE_VER_YEAR * 100 + RTE_VER_MONTH)
+
 #endif /* COMPAT_H */

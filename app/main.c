@@ -5,6 +5,8 @@
  * touches nothing.
  */
 
+#include "compat.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -16,6 +18,8 @@
 
 #include <rte_eal.h>
 #include <rte_errno.h>
+
+#include <ena_tweaks.h>
 
 #include "control/control.h"
 #include "front/console.h"
@@ -237,6 +241,8 @@ act(int argc, char **argv, const struct gw_options *opt)
 	case GW_MODE_COUNTERS_DOC:
 		gw_counters_doc(stdout);
 		return EXIT_SUCCESS;
+	case GW_MODE_ENA_DEVARGS:
+		return ena_devargs_print(stdout, GW_DPDK_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	case GW_MODE_HELP:
 		gw_options_help(stdout);
 		return EXIT_SUCCESS;

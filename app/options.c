@@ -30,6 +30,7 @@ enum {
 	OPT_CONFIG_DOC,
 	OPT_CONSOLE_DOC,
 	OPT_COUNTERS_DOC,
+	OPT_PRINT_ENA_DEVARGS,
 };
 
 /* clang-format off */
@@ -58,6 +59,7 @@ static const struct option long_options[] = {
 	{"config-doc", no_argument, NULL, OPT_CONFIG_DOC},
 	{"console-doc", no_argument, NULL, OPT_CONSOLE_DOC},
 	{"counters-doc", no_argument, NULL, OPT_COUNTERS_DOC},
+	{"print-ena-devargs", no_argument, NULL, OPT_PRINT_ENA_DEVARGS},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
 	{NULL},
@@ -104,6 +106,10 @@ static const char help[] =
 		"      --name NAME       of the tunnel, if there are several\n"
 		"      --cpus N          of the Linux machine, where it has fewer than there are SAs\n"
 		"      --with-keys       with the keys in it; else it asks for them\n"
+		"\n"
+		"Amazon's ENA:\n"
+		"      --print-ena-devargs\n"
+		"                        what to append to -a or device = \"...\", for this DPDK\n"
 		"\n"
 		"Documents, from the tables the program itself uses:\n"
 		"      --config-doc --console-doc --counters-doc\n"
@@ -238,6 +244,8 @@ option_mode(int c)
 		return GW_MODE_CONSOLE_DOC;
 	case OPT_COUNTERS_DOC:
 		return GW_MODE_COUNTERS_DOC;
+	case OPT_PRINT_ENA_DEVARGS:
+		return GW_MODE_ENA_DEVARGS;
 	case 'h':
 		return GW_MODE_HELP;
 	case 'V':

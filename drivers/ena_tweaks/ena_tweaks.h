@@ -9,13 +9,36 @@
  * first. Works on plain structs, so that it is tested without a device.
  */
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <rte_ethdev.h>
 
 /** Is this port driven by the ena PMD? @p driver_name as of rte_eth_dev_info_get(). */
 bool ena_is_ena(const char *driver_name);
+
+/* Devargs */
+
+/** A version of DPDK as year * 100 + month: 2211. */
+#define ENA_LATEST UINT_MAX
+
+struct ena_devarg {
+	const char *name;
+	unsigned int value;
+	unsigned int first; /* version that has it */
+	unsigned int last;
+	const char *why; /* whole sentences for the user */
+};
+
+/** What the PMD of this version is to get; how many, at most @p max. */
+unsigned int ena_devargs(unsigned int version, const struct ena_devarg **args, unsigned int max);
+
+/** For the user: the devargs in one line, then a comment on each. 0 or -EIO. */
+int ena_devargs_print(FILE *out, unsigned int version);
+
+/* The configuration of a port */
 
 /** What a port configuration is filled from. */
 struct ena_conf_in {

@@ -472,7 +472,8 @@ class CommandLine(GatewayTest):
     def test_documents(self):
         for option, word in (("--help", "--make-tunnel"), ("--version", "dpdk-pcpu-gw"),
                              ("--config-doc", "state_file"), ("--console-doc", "show workers"),
-                             ("--counters-doc", "no_policy")):
+                             ("--counters-doc", "no_policy"),
+                             ("--print-ena-devargs", "miss_txc_to=5")):
             done = self.call(option)
             self.assertEqual(done.returncode, 0)
             self.assertIn(word, done.stdout)

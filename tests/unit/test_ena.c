@@ -173,6 +173,69 @@ test_mtu(void **state)
 	}
 }
 
+static const char *
+devargs_line(unsigned int version, char *buf, size_t size)
+{
+	FILE *f = fmemopen(buf, size, "w");
+
+	assert_non_null(f);
+	assert_int_equal(ena_devargs_print(f, version), 0);
+	fclose(f);
+	return buf;
+}
+
+static void
+test_devargs(void **state)
+{
+	static const struct {
+		unsigned int version;
+		const char *args;
+	} want[] = {
+			{2207, "\n"}, /* older than any that we build with */
+			{2211, "large_llq_hdr=0,enable_llq=1,miss_txc_to=5\n"},
+			{2311, "large_llq_hdr=0,enable_llq=1,miss_txc_to=5\n"},
+			{2403, "large_llq_hdr=0,enable_llq=1,miss_txc_to=5\n"},
+			{2407, "llq_policy=2,miss_txc_to=5\n"},
+			{2411, "llq_policy=2,miss_txc_to=5,control_path_poll_interval=0\n"},
+			{2507, "llq_policy=2,miss_txc_to=5,control_path_poll_interval=0\n"},
+			{2511, "llq_policy=2,miss_txc_to=5,control_path_poll_interval=0,"
+			       "enable_frag_bypass=1\n"},
+			{2611, "llq_policy=2,miss_txc_to=5,control_path_poll_interval=0,"
+			       "enable_frag_bypass=1\n"},
+	};
+	char text[4096];
+
+	for (size_t i = 0; i < RTE_DIM(want); i++) {
+		const char *line = devargs_line(want[i].version, text, sizeof(text));
+
+		assert_memory_equal(line, want[i].args, strlen(want[i].args));
+		/* all else is comments, one on each */
+		for (line = strchr(line, '\n'); line[1] != '\0'; line = strchr(line + 1, '\n'))
+			assert_memory_equal(line, "\n# ", 3);
+	}
+}
+
+/** Each is explained, and none is given twice to any version. */
+static void
+test_devargs_table(void **state)
+{
+	const struct ena_devarg *args[16];
+
+	for (unsigned int version = 2211; version < 2700; version++) {
+		unsigned int n = ena_devargs(version, args, RTE_DIM(args));
+
+		assert_true(n >= 1 && n < RTE_DIM(args));
+		assert_int_equal(ena_devargs(version, args, 1), 1);
+		n = ena_devargs(version, args, RTE_DIM(args));
+		for (unsigned int i = 0; i < n; i++) {
+			assert_true(args[i]->first <= args[i]->last);
+			assert_int_equal(args[i]->why[strlen(args[i]->why) - 1], '.');
+			for (unsigned int k = 0; k < i; k++)
+				assert_string_not_equal(args[i]->name, args[k]->name);
+		}
+	}
+}
+
 int
 main(void)
 {
@@ -183,6 +246,8 @@ main(void)
 			cmocka_unit_test(test_key),
 			cmocka_unit_test(test_offloads),
 			cmocka_unit_test(test_mtu),
+			cmocka_unit_test(test_devargs),
+			cmocka_unit_test(test_devargs_table),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
