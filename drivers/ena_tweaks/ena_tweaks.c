@@ -10,7 +10,6 @@
 #include <rte_mbuf.h>
 
 #define ENA_DRIVER "net_ena"
-#define ENA_RSS_KEY_LEN 40
 
 /*
  * The hash types that ENA has (0xc30). rte_eth_dev_configure() refuses any
@@ -59,6 +58,11 @@ set_rss(const struct ena_conf_in *in, struct ena_conf_out *out)
 	}
 	out->conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 	out->conf.rx_adv_conf.rss_conf.rss_hf = hf;
+	/*
+	 * Not only for the hash in mbufs: without it the PMD refuses to read or write the
+	 * redirection table and to read the key.
+	 */
+	out->conf.rxmode.offloads |= in->info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	if (in->rss_key == NULL)
 		return;
 	if (in->info->hash_key_size != ENA_RSS_KEY_LEN) {
