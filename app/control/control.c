@@ -21,7 +21,7 @@
 #include "control_priv.h"
 
 #define RESERVE_MS 50
-#define HELD_MS 250
+#define QUICK_MS 250
 #define STATS_MS 1000
 #define NEIGHBOUR_TICKS 30 /* of STATS_MS: how often neighbours in use are confirmed */
 
@@ -48,7 +48,7 @@ on_signal(void *arg, uint32_t events)
 	gw_quit(gw);
 }
 
-/** A port that went away: one log line, and workers leave it alone. */
+/** Say what happened to ports, and give workers what is right now. */
 static void
 check_ports(struct gw *gw)
 {
@@ -61,14 +61,74 @@ check_ports(struct gw *gw)
 
 		if (gw_port_gone(p) && gw->view->port[i].up) {
 			GW_LOG(ERR, "port %s is gone; the others go on", p->name);
-			changed = true;
 		} else if (gw_port_link_event(p)) {
 			gw_port_info(p, &info);
 			GW_LOG(NOTICE, "port %s: link %s", p->name, info.link_up ? "up" : "down");
 		}
+		changed |= gw->view->port[i].up != gw_port_usable(p);
 	}
 	if (changed && gw_view_update(gw, &err) < 0)
 		GW_LOG(ERR, "%s", err.text);
+}
+
+/**
+ * THE PLACE where steering is told that a port was started anew, with the view that
+ * workers have still saying "down": what was written to the device is gone, the
+ * redirection table is its own default again, rules are no more. gw_view_update() comes
+ * behind it, so no packet arrives before.
+ */
+static void
+port_started_anew(struct gw *gw, unsigned int port)
+{
+	const struct gw_port *p = &gw->port[port];
+
+	GW_LOG(NOTICE, "port %s: reset, started anew with %u queues", p->name, p->n_rxq);
+	gw_ena_port_started(gw, port);
+}
+
+/** All workers have a view in which the port is down, and have answered since. */
+static int
+take_from_workers(struct gw *gw, unsigned int port, struct gw_error *err)
+{
+	int rc = gw->view->port[port].up ? gw_view_update(gw, err) : 0;
+
+	/* a message behind the view: who answers it polls the port no more */
+	return rc < 0 ? rc : gw_set_forwarding(gw, gw->forwarding, err);
+}
+
+static void
+reset_port(struct gw *gw, unsigned int port)
+{
+	struct gw_port *p = &gw->port[port];
+	struct gw_error err;
+	int rc;
+
+	if (p->reset.failed == 0)
+		GW_LOG(WARNING, "port %s: %s asks for a reset; until then what is to leave there is dropped (port_gone)",
+				p->name, p->driver);
+	rc = take_from_workers(gw, port, &err);
+	if (rc == 0)
+		rc = gw_port_reset(p, &gw->cfg.ports[port], &err);
+	if (rc < 0)
+		GW_LOG(ERR, "port %s: the reset failed, next attempt in %u s: %s", p->name,
+				gw_port_reset_failed(p, gw_now_ns()), err.text);
+	else
+		port_started_anew(gw, port);
+}
+
+static void
+reset_ports(struct gw *gw)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < gw->n_ports; i++) {
+		if (!gw_port_reset_due(&gw->port[i], gw_now_ns()))
+			continue;
+		reset_port(gw, i);
+		any = true;
+	}
+	if (any)
+		check_ports(gw);
 }
 
 static void
@@ -79,6 +139,7 @@ on_stats(void *arg, uint32_t events)
 	gw_stats_tick(gw);
 	gw_sa_ends_tick(gw);
 	check_ports(gw);
+	gw_ena_tick(gw);
 	if (++gw->ticks % NEIGHBOUR_TICKS == 0)
 		gw_neighbours_confirm(gw);
 }
@@ -90,9 +151,10 @@ on_reserve(void *arg, uint32_t events)
 }
 
 static void
-on_held(void *arg, uint32_t events)
+on_quick(void *arg, uint32_t events)
 {
 	gw_held_release(arg, false);
+	reset_ports(arg);
 }
 
 static int
@@ -119,7 +181,7 @@ start_timers(struct gw *gw, struct gw_error *err)
 {
 	gw_error_set(err, NULL, 0, "timers cannot be made");
 	if (gw_loop_timer(gw->loop, STATS_MS, on_stats, gw) < 0 ||
-			gw_loop_timer(gw->loop, HELD_MS, on_held, gw) < 0)
+			gw_loop_timer(gw->loop, QUICK_MS, on_quick, gw) < 0)
 		return -ENOMEM;
 	if (gw->reserve != NULL && gw_loop_timer(gw->loop, RESERVE_MS, on_reserve, gw) < 0)
 		return -ENOMEM;
@@ -227,6 +289,7 @@ start_ports(struct gw *gw, struct gw_error *err)
 
 		if (rc < 0)
 			return rc;
+		gw_ena_port_started(gw, i);
 	}
 	return 0;
 }
@@ -374,6 +437,8 @@ bring_up(struct gw *gw, struct gw_error *err)
 	if (rc == 0)
 		rc = make_rules(gw);
 	if (rc == 0)
+		rc = gw_ena_open(gw, err);
+	if (rc == 0)
 		rc = start_ports(gw, err);
 	if (rc == 0)
 		rc = gw_view_update(gw, err);
@@ -454,6 +519,7 @@ gw_fini(struct gw *gw, struct gw_totals *totals)
 	gw_kernel_close(gw);
 	gw_workers_free(gw);
 	close_ports(gw);
+	gw_ena_close(gw);
 	if (totals != NULL)
 		totals->mbufs_leaked = rte_mempool_in_use_count(gw->pool) +
 				rte_mempool_in_use_count(gw->large);

@@ -70,6 +70,9 @@ struct gw_worker_ctl {
 /** Packets that wait for a neighbour, by (interface, address). */
 struct gw_held;
 
+/** Of ports on Amazon's ENA. */
+struct gw_ena;
+
 struct gw {
 	struct gw_config cfg;
 	struct gw_loop *loop;
@@ -92,6 +95,7 @@ struct gw {
 	struct gw_reserve *reserve; /* NULL: none */
 	struct gw_reserve *offers; /* without it: what peers were told; NULL: nothing yet */
 	struct gw_held *held;
+	struct gw_ena *ena; /* NULL: no port is one */
 	struct ipsec_pcpu_ctx *ctx; /* control's own, for making SAs */
 	int punt_fd; /* eventfd by which workers wake us */
 	int signal_fd;
@@ -197,6 +201,19 @@ void gw_stats_sum(const struct gw *gw, struct gw_counters *c);
 
 /** Counters of one SA since the last clear. */
 void gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats);
+
+/** What AWS held back of a port's traffic, or did for it; sampled once a second. */
+struct gw_allowance {
+	const char *name; /* of the device's counter */
+	const char *what;
+	uint64_t value; /* since the port was started, or as it is now */
+	bool has_rate;
+	double rate; /* per second */
+};
+
+/** The @p i-th of a port; false: there are no more. */
+bool gw_allowance_get(
+		const struct gw *gw, unsigned int port, unsigned int i, struct gw_allowance *a);
 
 /** What would happen to a packet; computed by the functions of the data path. */
 struct gw_explain {

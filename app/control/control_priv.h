@@ -82,6 +82,17 @@ void gw_held_release(struct gw *gw, bool all);
 /** Ask the kernel to confirm neighbours that grew stale. */
 void gw_neighbours_confirm(struct gw *gw);
 
+/* ena.c */
+
+/** Before ports are started; nothing where none is an ENA. */
+int gw_ena_open(struct gw *gw, struct gw_error *err);
+/** After ports are closed. */
+void gw_ena_close(struct gw *gw);
+/** At first, and anew after a reset. */
+void gw_ena_port_started(struct gw *gw, unsigned int port);
+/** Once a second, after gw_stats_tick(). */
+void gw_ena_tick(struct gw *gw);
+
 /* stats.c */
 void gw_stats_tick(struct gw *gw);
 void gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c);

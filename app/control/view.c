@@ -147,7 +147,7 @@ build_ports(struct build *b)
 		pv->n_rxq = p->n_rxq;
 		pv->n_txq = p->n_txq;
 		pv->mtu = p->mtu;
-		pv->up = p->started && !gw_port_gone(p);
+		pv->up = gw_port_usable(p);
 		port_addr(b, i, &pv->icmp4, &pv->icmp6);
 	}
 }

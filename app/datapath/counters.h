@@ -78,7 +78,8 @@
 			"too much traffic for the gateway itself; it does not affect transit") \
 	_(TX_FULL, tx_full, "the port's transmit queue had no room", \
 			"the port is slower than the traffic; tx_desc") \
-	_(PORT_GONE, port_gone, "the port is stopped or gone", "see the log; show ports") \
+	_(PORT_GONE, port_gone, "the port is stopped, gone or being reset", \
+			"see the log; show ports") \
 	_(NO_MBUF, no_mbuf, "no buffer left", \
 			"mbufs = ... in the configuration; large packets in fragments: fewer at a time") \
 	_(FRAG_LOST, frag_lost, "outer fragment whose others did not come within a second", \

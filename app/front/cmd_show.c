@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* show ports, workers, neighbours, routes, version; and how things are written as text. */
+/* show ports, allowances, workers, neighbours, routes, version; how things are written as text. */
 
 #include "../compat.h"
 
@@ -78,6 +78,18 @@ gw_nexthop_kind(uint8_t kind)
 	return kind < sizeof(names) / sizeof(names[0]) ? names[kind] : "?";
 }
 
+static const char *
+link_text(const struct gw_port *p, const struct gw_port_info *info)
+{
+	if (gw_port_gone(p))
+		return "gone";
+	if (p->reset.active)
+		return "resetting";
+	if (!p->started)
+		return "stopped";
+	return info->link_up ? "up" : "down";
+}
+
 static void
 port_row(struct gw_table *t, const struct gw *gw, unsigned int i)
 {
@@ -89,7 +101,7 @@ port_row(struct gw_table *t, const struct gw *gw, unsigned int i)
 	gw_cell_text(t, p->name);
 	gw_cell_text(t, i < gw->cfg.n_ports ? gw->cfg.ports[i].device : NULL);
 	gw_cell_text(t, p->driver);
-	gw_cell_text(t, p->gone ? "gone" : !p->started ? "stopped" : info.link_up ? "up" : "down");
+	gw_cell_text(t, link_text(p, &info));
 	if (info.speed_mbps != 0)
 		gw_cell_num(t, info.speed_mbps);
 	else
@@ -107,6 +119,7 @@ port_row(struct gw_table *t, const struct gw *gw, unsigned int i)
 	gw_cell_num(t, info.tx_errors);
 	gw_cell_num(t, gw->tap[i].written);
 	gw_cell_num(t, gw->tap[i].write_fails);
+	gw_cell_num(t, p->reset.done);
 	gw_cell_text(t, p->note);
 }
 
@@ -132,6 +145,7 @@ gw_cmd_show_ports(struct gw_cmd *cmd)
 			{"tx_errors", "tx err", GW_KIND_COUNT},
 			{"punt_written", "to kernel", GW_KIND_COUNT},
 			{"punt_failed", "refused", GW_KIND_COUNT},
+			{"resets", "resets", GW_KIND_COUNT},
 			{"note", "note", GW_KIND_TEXT},
 	};
 	struct gw_doc *doc = gw_doc_new();
@@ -142,6 +156,38 @@ gw_cmd_show_ports(struct gw_cmd *cmd)
 	t = gw_doc_table(doc, "ports", NULL, columns, RTE_DIM(columns));
 	for (unsigned int i = 0; i < cmd->gw->n_ports; i++)
 		port_row(t, cmd->gw, i);
+	return gw_cmd_show(cmd, doc);
+}
+
+int
+gw_cmd_show_allowances(struct gw_cmd *cmd)
+{
+	static const struct gw_column columns[] = {
+			{"port", "port", GW_KIND_TEXT},
+			{"name", "counter", GW_KIND_TEXT},
+			{"value", "value", GW_KIND_COUNT},
+			{"per_second", "per second", GW_KIND_COUNT},
+			{"what", "what", GW_KIND_TEXT},
+	};
+	struct gw_doc *doc = gw_doc_new();
+	struct gw_allowance a;
+	struct gw_table *t;
+
+	if (doc == NULL)
+		return gw_cmd_show(cmd, NULL);
+	t = gw_doc_table(doc, "allowances", NULL, columns, RTE_DIM(columns));
+	for (unsigned int p = 0; p < cmd->gw->n_ports; p++) {
+		for (unsigned int i = 0; gw_allowance_get(cmd->gw, p, i, &a); i++) {
+			gw_cell_text(t, cmd->gw->port[p].name);
+			gw_cell_text(t, a.name);
+			gw_cell_num(t, a.value);
+			if (a.has_rate)
+				gw_cell_num(t, (uint64_t)(a.rate + 0.5));
+			else
+				gw_cell_none(t);
+			gw_cell_text(t, a.what);
+		}
+	}
 	return gw_cmd_show(cmd, doc);
 }
 

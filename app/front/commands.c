@@ -13,6 +13,8 @@ const struct gw_command gw_commands[] = {
 				"the configuration in use, without keys"},
 		{"show ports [json]", gw_cmd_show_ports,
 				"ports: device, link, MAC, queues, counts, what is special"},
+		{"show allowances [json]", gw_cmd_show_allowances,
+				"what AWS held back of an ENA port's traffic, and ENA Express"},
 		{"show workers [json]", gw_cmd_show_workers,
 				"workers: lcore, queues, rates, SAs, hand-off, how busy"},
 		{"show tunnels [json]", gw_cmd_show_tunnels, "all tunnels, one line each"},

@@ -55,6 +55,7 @@ const char *gw_mac_text(const uint8_t mac[6], char *buf);
 /* show */
 gw_cmd_fn gw_cmd_show_config;
 gw_cmd_fn gw_cmd_show_ports;
+gw_cmd_fn gw_cmd_show_allowances;
 gw_cmd_fn gw_cmd_show_workers;
 gw_cmd_fn gw_cmd_show_tunnels;
 gw_cmd_fn gw_cmd_show_tunnel;

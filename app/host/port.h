@@ -20,6 +20,15 @@
 #define GW_RSS_KEY_LEN 40
 extern const uint8_t gw_rss_key[GW_RSS_KEY_LEN];
 
+/** A device that asked to be reset (RTE_ETH_EVENT_INTR_RESET): port_reset.c. */
+struct gw_port_reset {
+	bool asked; /* set by the thread in which the driver noticed */
+	bool active; /* begun, and not yet started anew: workers leave the port alone */
+	unsigned int failed; /* attempts in a row */
+	uint64_t next_ns; /* active: when the next attempt is due; CLOCK_MONOTONIC */
+	uint64_t done; /* how often it was started anew */
+};
+
 /** Stays where it is from gw_port_open() to gw_port_close(): ethdev callbacks point to it. */
 struct gw_port {
 	char name[GW_NAME_LEN];
@@ -40,13 +49,23 @@ struct gw_port {
 	bool promisc;
 	uint64_t rx_offloads; /* as configured */
 	uint64_t tx_offloads;
-	char note[160]; /* what the user should know: "2 queues for 4 workers: ..."; or "" */
+	struct gw_port_reset reset;
+	unsigned int n_workers; /* as gw_port_open() was told */
+	size_t note_kept; /* how much of note is of probing, and stays */
+	char note[256]; /* what the user should know: "2 queues for 4 workers: ..."; or "" */
 };
 
 static inline bool
 gw_port_gone(const struct gw_port *port)
 {
 	return __atomic_load_n(&port->gone, __ATOMIC_RELAXED);
+}
+
+/** May workers receive and send on it? */
+static inline bool
+gw_port_usable(const struct gw_port *port)
+{
+	return port->started && !gw_port_gone(port) && !port->reset.active;
 }
 
 /** Did the link change since the last call? */
@@ -98,6 +117,27 @@ int gw_port_start(struct gw_port *port, struct gw_error *err);
 void gw_port_stop(struct gw_port *port);
 /** Stop, close, and remove what we probed. */
 void gw_port_close(struct gw_port *port);
+
+/**
+ * Is it time to reset the device? From the first "yes" on gw_port_usable() is false:
+ * take the port from all workers, then gw_port_reset() it.
+ *
+ * @param now_ns
+ *   CLOCK_MONOTONIC, nanoseconds.
+ */
+bool gw_port_reset_due(struct gw_port *port, uint64_t now_ns);
+
+/**
+ * An attempt: stop, reset, configure and start as at first. No worker uses the port.
+ *
+ * @return
+ *   0: it runs, and has forgotten its redirection table and rules. Or a negative errno
+ *   value and @p err set: call gw_port_reset_failed().
+ */
+int gw_port_reset(struct gw_port *port, const struct gw_config_port *cfg, struct gw_error *err);
+
+/** The attempt failed, or could not be made. Returns the seconds until the next: 1, 2, ... 30. */
+unsigned int gw_port_reset_failed(struct gw_port *port, uint64_t now_ns);
 
 int gw_port_set_promisc(struct gw_port *port, bool on, struct gw_error *err);
 void gw_port_info(const struct gw_port *port, struct gw_port_info *info);

@@ -127,6 +127,7 @@ make_ports(struct gw *gw)
 		strcpy(gw->port[i].note, i == 0 ? "" : "1 queue for 2 workers: hand-off");
 		gw->port[i].n_rxq = gw->port[i].n_txq = 2 - i;
 		gw->port[i].started = true;
+		gw->port[i].reset = (struct gw_port_reset){.active = i == 1, .done = i * 2};
 		gw->tap[i].ifindex = 10 + i;
 	}
 	gw_prefix_parse("0.0.0.0/0", &f.route_cfg.to);
@@ -302,6 +303,24 @@ void
 gw_port_info(const struct gw_port *port, struct gw_port_info *info)
 {
 	*info = (struct gw_port_info){.link_up = true, .speed_mbps = 25000, .rx_packets = 200};
+}
+
+bool
+gw_allowance_get(const struct gw *gw, unsigned int port, unsigned int i, struct gw_allowance *a)
+{
+	static const struct gw_allowance of_wan[] = {
+			{.name = "bw_out_allowance_exceeded",
+					.what = "too fast",
+					.value = 70,
+					.has_rate = true,
+					.rate = 12.6},
+			{.name = "ena_srd_mode", .what = "ENA Express", .value = 3},
+	};
+
+	if (port != 1 || i >= RTE_DIM(of_wan))
+		return false;
+	*a = of_wan[i];
+	return true;
 }
 
 const struct gw_nl_route *

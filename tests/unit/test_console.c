@@ -63,8 +63,8 @@ run(const char *line, struct gw_text *out, bool *leave)
 }
 
 /* Lines for each show row of the table. */
-static const char *const examples[] = {"help", "show config", "show ports", "show workers",
-		"show tunnels", "show tunnel paris", "show tunnel oslo", "show sa",
+static const char *const examples[] = {"help", "show config", "show ports", "show allowances",
+		"show workers", "show tunnels", "show tunnel paris", "show tunnel oslo", "show sa",
 		"show sa 0x1003", "show drops", "show drops all", "show stats", "show neighbours",
 		"show routes", "show version", "explain 10.1.0.1 10.2.0.1 tcp 1 80",
 		"explain 10.1.0.1 10.2.0.1 icmp"};
@@ -126,6 +126,12 @@ test_contents(void **state)
 	shows("show stats json", "\"in\":200,\"out\":198,\"drops\":18,\"difference\":2");
 	shows("show config", "gw.conf:7");
 	shows("show ports json", "\"device\":\"net_null0,\\\"x\\\"\"");
+	shows("show ports", "resetting");
+	shows("show ports json", "\"resets\":2,\"note\":\"1 queue for");
+	shows("show allowances json",
+			"{\"port\":\"wan\",\"name\":\"bw_out_allowance_exceeded\","
+			"\"value\":70,\"per_second\":13,\"what\":\"too fast\"}");
+	shows("show allowances json", "\"ena_srd_mode\",\"value\":3,\"per_second\":null");
 	shows("show neighbours", "stale");
 	shows("show routes json",
 			"\"via\":null,\"port\":\"-\",\"metric\":0,\"type\":\"blackhole\"");
