@@ -38,6 +38,7 @@ struct site {
 	struct pkt_log log;
 	bool hostile; /* frames may come out that are none of the log's */
 	uint64_t from_kernel; /* multicast frames of the kernel's own */
+	bool goes_down; /* a port does: the kernel's own frames are dropped there, too */
 	uint64_t other; /* hostile: frames that are none of the log's */
 	/* packets out of the tunnel, by the queue they were put in and the pair of their SA */
 	uint64_t out[NIC_QUEUES][PEER_FALLBACK + 1];
@@ -109,6 +110,9 @@ void site_put(struct nic *nic, unsigned int queue, struct rte_mbuf *m);
 
 /** Put an Ethernet header before an IP packet, as from a host on this port. */
 void site_ether(struct nic *nic, struct rte_mbuf *m);
+
+/** Frames of the kernel's own that a port which was down has dropped; goes_down, settled. */
+uint64_t site_kernel_lost(void);
 
 /** Sum of one of the gateway's counters over all workers. */
 #define site_sum(counter) site_sum_at(offsetof(struct gw_counters, counter))
