@@ -50,9 +50,22 @@ __wrap_rte_eth_dev_callback_register(
 	return __real_rte_eth_dev_callback_register(id, type, fn, arg);
 }
 
+/** No worker may touch a queue any more: each has the view in which the port is down. */
+static void
+assert_left_alone(uint16_t id)
+{
+	for (unsigned int i = 0; i < site.gw.n_workers; i++) {
+		const struct gw_view *v = site.gw.worker[i].w->view;
+
+		for (unsigned int p = 0; p < v->n_ports; p++)
+			assert_true(v->port[p].id != id || !v->port[p].up);
+	}
+}
+
 int
 __wrap_rte_eth_dev_reset(uint16_t id)
 {
+	assert_left_alone(id);
 	resets++;
 	if (failures > 0) {
 		failures--;
