@@ -65,7 +65,8 @@ OFFLOADS = ("csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest
 class Guest:
     """It runs until close(). Its files are in a directory of the caller's."""
 
-    def __init__(self, image, directory, link, cpus=2, queues=2, namespace=None):
+    def __init__(self, image, directory, link, cpus=2, queues=2, namespace=None,
+                 memory_mb=MEMORY_MB, kernel_args=""):
         self.image = image
         self.directory = directory
         self.log_path = os.path.join(directory, "guest.log")
@@ -74,14 +75,15 @@ class Guest:
         self.ids = itertools.count(1)
         self.waiting = b""
         self.socket = None
-        self.process = self._start(link, queues, namespace)
+        self.process = self._start(link, queues, namespace, memory_mb, kernel_args)
         atexit.register(self.close)
 
-    def _start(self, link, queues, namespace):
+    def _start(self, link, queues, namespace, memory_mb, kernel_args):
         argv = ["qemu-system-x86_64", "-accel", "tcg", "-M", "q35", "-cpu", "max",
-                "-smp", str(self.cpus), "-m", str(MEMORY_MB), "-nodefaults", "-display", "none",
+                "-smp", str(self.cpus), "-m", str(memory_mb), "-nodefaults", "-display", "none",
                 "-no-reboot", "-kernel", self.image.kernel, "-initrd", self.image.initramfs,
-                "-append", "console=ttyS0 loglevel=4 tsc=unstable panic=-1 mitigations=off",
+                "-append", "console=ttyS0 loglevel=4 tsc=unstable panic=-1 mitigations=off "
+                           + kernel_args,
                 "-serial", f"file:{self.log_path}",
                 "-device", "virtio-serial-pci",
                 "-chardev", f"socket,id=agent,path={self.port_path},server=on,wait=off",

@@ -23,7 +23,8 @@ PACKAGES = [
 PROGRAMS = ["usr/bin/dash", "usr/bin/busybox", "usr/bin/ip", "usr/sbin/ethtool",
             "usr/bin/perl", "usr/bin/python3"]
 MODULES = ["virtio_net", "xfrm_user", "esp4", "esp6", "ctr", "gcm", "chacha", "chacha20poly1305",
-           "seqiv", "echainiv", "dummy", "veth"]
+           "seqiv", "echainiv", "dummy", "veth",
+           "tun", "uio_pci_generic"]  # for a gateway in the guest: nic.py
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 LOADER = "/usr/lib64/ld-linux-x86-64.so.2"
 HOST_PROGRAMS = ("qemu-system-x86_64", "mmdebstrap", "cpio", "zstd")

@@ -100,6 +100,21 @@ def do_run(script, seconds=30):
     return [done.returncode, done.stdout.decode(errors="replace")]
 
 
+def do_console(path, command):
+    """A command for a gateway that runs here: did it go well, and what did it say?"""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.settimeout(60)
+        s.connect(path)
+        s.sendall(f"E{command}\n".encode())
+        text = b""
+        while text[-2:-1] != b"\0":
+            data = s.recv(1 << 16)
+            if not data:
+                raise EOFError(f"{command}: the console went away")
+            text += data
+    return [text[-1:] == b"0", text[:-2].decode()]
+
+
 def do_ping(address, cpu):
     """Is an echo request from this CPU answered?"""
     def body():
