@@ -41,6 +41,15 @@ struct gw_selector {
 	struct gw_port_range remote_ports;
 };
 
+/** How inbound SAs get to the queue of their owner; see ../steer/steer.h. */
+enum gw_steer_want {
+	GW_STEER_AUTO, /* the best that the port can do */
+	GW_STEER_FLOW,
+	GW_STEER_TAP,
+	GW_STEER_RSS,
+	GW_STEER_SOFT,
+};
+
 struct gw_config_port {
 	char name[GW_NAME_LEN]; /* of the kernel's TAP for it too, so at most 15 bytes */
 	char *device; /* an ethdev's name, or devargs to probe: "net_tap0,iface=lan" */
@@ -50,6 +59,7 @@ struct gw_config_port {
 	bool promisc;
 	uint16_t rx_desc; /* descriptors per queue */
 	uint16_t tx_desc;
+	enum gw_steer_want steering;
 	const char *file; /* where it was said, one of gw_config.files; NULL: not in a file */
 	unsigned int line; /* in that file; 0: not from a file */
 };

@@ -35,11 +35,11 @@ struct shape {
  * is known of drivers is from their sources (22.11 to 24.11), not from hardware.
  */
 static const struct shape shapes[] = {
-		/* mlx5: without the port it takes 4500 for meant. dpaa2, cnxk, bnxt: as they like */
+		/* mlx5: without the port it takes 4500 for meant. The others: as they like */
 		{"UDP port and SPI", true, false},
-		/* iavf, ice: addresses and SPI are all that an ESP rule can have; i40e: the SPI alone */
+		/* iavf, ice: an ESP rule has addresses and SPI only; i40e: the SPI alone */
 		{"SPI", false, false},
-		/* no driver is known to insist on an address: for those that find the others too wide */
+		/* no driver is known to insist on an address: for those that do */
 		{"address, UDP port and SPI", true, true},
 		{"address and SPI", false, true},
 };

@@ -62,7 +62,7 @@ struct ipsec_pcpu_rss {
 	uint8_t key[IPSEC_PCPU_RSS_KEY_LEN];
 	uint16_t reta_size; /**< Buckets: a power of 2, to IPSEC_PCPU_MAX_RETA. */
 	uint16_t n_queues;
-	/** The queue of each bucket, reta_size of them; NULL: bucket modulo n_queues, the default. */
+	/** The queue of each bucket, reta_size of them; NULL: bucket modulo n_queues. */
 	const uint16_t *reta;
 };
 

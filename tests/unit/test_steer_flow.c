@@ -45,7 +45,7 @@ static struct {
 	bool no_port, wants_port; /* UDP's */
 	bool no_daddr, wants_daddr;
 	bool silent; /* refuses without a message */
-	int one_per_match; /* a positive errno: a second rule with the same match is refused with it */
+	int one_per_match; /* a positive errno: what a second rule with one match gets */
 	unsigned int room; /* rules */
 	unsigned int fail_creates; /* so many fail */
 	int dev_capa_rc;
