@@ -137,6 +137,7 @@ on_stats(void *arg, uint32_t events)
 	struct gw *gw = arg;
 
 	gw_stats_tick(gw);
+	gw_places_tick(gw);
 	gw_sa_ends_tick(gw);
 	check_ports(gw);
 	gw_ena_tick(gw);

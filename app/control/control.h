@@ -20,12 +20,23 @@
 #include "loop.h"
 #include "reserve.h"
 
+/** How far an inbound SA has come on its way from one worker to another. */
+enum gw_move {
+	GW_MOVE_NONE, /* it is where it is to be */
+	GW_MOVE_RELEASE, /* others wait; its worker is to give it up */
+	GW_MOVE_TAKE, /* nobody has it; the next worker is to take it */
+	GW_MOVE_TELL, /* it has come; others are to know */
+};
+
 /** An SA as control knows it. */
 struct gw_sa {
 	struct ipsec_pcpu_sa_params prm; /* its key is wiped once the SA is made */
 	struct ipsec_pcpu_sa *sa;
 	uint16_t tunnel; /* id */
 	uint16_t worker; /* its owner; GW_NONE: outbound and unused: surplus, superseded */
+	uint16_t placed; /* the worker where it was put; GW_NONE: where its number says */
+	uint16_t had; /* outbound: the worker that was told of it last; GW_NONE: none yet */
+	enum gw_move move; /* inbound */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */
@@ -54,12 +65,15 @@ struct gw_tunnel {
 	unsigned int n_sas;
 	struct gw_sel_in *sel; /* cfg's selectors, compiled */
 	struct gw_out *out; /* by worker: what it was told last */
+	uint16_t owner; /* who encrypts for workers without an SA; GW_NONE: nobody */
+	bool unsettled; /* outbound SAs are not all where they should be: gw_places_tick() */
 };
 
 /** A worker as control knows it. */
 struct gw_worker_ctl {
 	struct gw_worker *w;
 	bool running;
+	struct gw_msg *late; /* the last message that it did not answer in time; NULL: none */
 	struct gw_counters last; /* at the last tick */
 	struct gw_counters base; /* at the last "clear stats" */
 	double rx_pps, rx_bps, tx_pps, tx_bps;
@@ -178,6 +192,18 @@ int gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *sa,
  */
 int gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
 		struct gw_error *err);
+
+/**
+ * Bring an SA to another worker while traffic runs: nothing is lost, no sequence number
+ * is used twice, order is kept. An outbound SA changes places with the one of that worker;
+ * what is placed so stays so, and so do its successors (R5).
+ *
+ * @return
+ *   0, or a negative errno value and @p err set. -ETIMEDOUT where it has begun: a worker
+ *   does not answer, packets for the SA wait, and it gets there once that worker does.
+ */
+int gw_sa_move(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
+		uint16_t worker, struct gw_error *err);
 
 /**
  * Behind which number a peer is to begin with an inbound SA: see

@@ -35,8 +35,12 @@ bool gw_workers_stop(struct gw *gw);
 void gw_workers_free(struct gw *gw);
 /** Send a message to a worker, running or not. A worker that does not answer is logged. */
 int gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg);
-/** The same message to all; the first error counts. */
+/** The same message to all; the first error counts, or that one has not answered. */
 int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
+/** To each worker with @p to its own message, all at a time; the answers stand in @p msg. */
+int gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[]);
+/** Has it a message that it did not answer in time, and not answered since? */
+bool gw_worker_is_late(struct gw *gw, unsigned int worker);
 
 /* tunnel.c */
 
@@ -44,6 +48,29 @@ int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
 int gw_tunnels_make(struct gw *gw, struct gw_error *err);
 /** Also those removed that a worker may still have had: workers have left. */
 void gw_tunnels_free(struct gw *gw);
+
+/** The SA with this direction and SPI; NULL, and @p err says so. */
+struct gw_sa *gw_tunnel_sa(
+		struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi, struct gw_error *err);
+
+/* place.c */
+
+/** Bring what workers have of a tunnel's outbound SAs to what they should have. */
+int gw_place_outbound(struct gw *gw, struct gw_tunnel *t);
+/**
+ * The same after an SA has left the list. All workers are told again what they have: one
+ * that answers has handled all that came before, also what it did not answer in time.
+ * 0: no worker has the SA any more.
+ */
+int gw_unplace_outbound(struct gw *gw, struct gw_tunnel *t);
+/** Install an inbound SA on its worker, and tell the others. */
+int gw_place_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
+/** 0: no worker has it any more. */
+int gw_unplace_inbound(struct gw *gw, struct gw_sa *sa);
+/** An SA that is new in the list takes over where its predecessor was put (R5). */
+void gw_place_successor(struct gw_tunnel *t, struct gw_sa *sa);
+/** Go on with what waits for a worker that did not answer, once it does. */
+void gw_places_tick(struct gw *gw);
 
 /* sequence.c */
 

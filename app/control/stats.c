@@ -70,6 +70,7 @@ sa_subtract(struct ipsec_pcpu_sa_stats *s, const struct ipsec_pcpu_sa_stats *bas
 {
 	s->packets -= base->packets;
 	s->bytes -= base->bytes;
+	s->foreign -= base->foreign;
 	s->lost -= s->lost < base->lost ? s->lost : base->lost; /* late packets take from it */
 	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
 		s->drops[i] -= base->drops[i];

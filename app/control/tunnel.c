@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * Tunnels and SAs: the one place that makes and frees SAs and says which worker
- * has which. R numbers are those of docs/architecture.md, "Per-CPU SAs".
+ * Tunnels and SAs: the one place that makes and frees SAs. Which worker has which is
+ * place.c's.
  */
 
 #include <errno.h>
@@ -33,223 +33,16 @@ gw_sa_find(struct gw *gw, uint32_t spi)
 	return NULL;
 }
 
-/* Which worker has which SA */
-
-/**
- * The fallback SA is worked by a worker that has no SA of its own, if there is
- * one: the others are busy with theirs. Spread over tunnels. Once it is
- * somewhere, it and its successors stay there (R5): a move would leave packets
- * that are on their way to the worker that had it with nobody to encrypt them.
- */
-static uint16_t
-fallback_worker(const struct gw *gw, const struct gw_tunnel *t)
-{
-	bool has_own[GW_MAX_WORKERS] = {false};
-	uint16_t first = t->id % gw->n_workers;
-
-	for (unsigned int w = 0; w < gw->n_workers; w++)
-		if (t->out[w].fallback != NULL)
-			return w;
-	for (unsigned int i = 0; i < t->n_sas; i++) {
-		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
-
-		if (prm->dir == IPSEC_PCPU_OUT && prm->pcpu != IPSEC_PCPU_ANY)
-			has_own[prm->pcpu % gw->n_workers] = true;
-	}
-	for (unsigned int i = 0; i < gw->n_workers; i++)
-		if (!has_own[(first + i) % gw->n_workers])
-			return (first + i) % gw->n_workers;
-	return first;
-}
-
-/**
- * An inbound SA: on the worker of its number (R2: the peer may have more CPUs than we have
- * workers).
- */
-static uint16_t
-inbound_worker(const struct gw *gw, const struct gw_tunnel *t,
-		const struct ipsec_pcpu_sa_params *prm)
-{
-	return prm->pcpu == IPSEC_PCPU_ANY ? fallback_worker(gw, t) : prm->pcpu % gw->n_workers;
-}
-
-/**
- * The outbound SA of a worker's own (R4: the newest of its number). One with a
- * number beyond our workers serves the worker that its number falls on, if that
- * has no other.
- */
-static struct gw_sa *
-own_sa(const struct gw *gw, const struct gw_tunnel *t, unsigned int worker)
-{
-	struct gw_sa *exact = NULL;
-	struct gw_sa *beyond = NULL;
-
-	for (unsigned int i = 0; i < t->n_sas; i++) {
-		uint32_t pcpu = t->sas[i]->prm.pcpu;
-
-		if (t->sas[i]->prm.dir != IPSEC_PCPU_OUT || pcpu == IPSEC_PCPU_ANY)
-			continue;
-		if (pcpu == worker)
-			exact = t->sas[i];
-		else if (pcpu % gw->n_workers == worker)
-			beyond = t->sas[i];
-	}
-	return exact != NULL ? exact : beyond;
-}
-
-static struct gw_sa *
-fallback_sa(const struct gw_tunnel *t)
-{
-	struct gw_sa *newest = NULL;
-
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == IPSEC_PCPU_ANY)
-			newest = t->sas[i];
-	return newest;
-}
-
-/** What every worker should have for a tunnel; returns who encrypts for those without. */
-static uint16_t
-plan(const struct gw *gw, const struct gw_tunnel *t, struct gw_out want[])
-{
-	struct gw_sa *fallback = fallback_sa(t);
-	uint16_t owner = fallback != NULL ? fallback_worker(gw, t) : GW_NONE;
-
-	for (unsigned int w = 0; w < gw->n_workers; w++) {
-		want[w].own = own_sa(gw, t, w);
-		want[w].fallback = w == owner ? fallback : NULL;
-		/*
-		 * never drop while someone can encrypt: without a fallback, any worker that
-		 * has an SA
-		 */
-		if (fallback == NULL && owner == GW_NONE && want[w].own != NULL)
-			owner = w;
-	}
-	for (unsigned int w = 0; w < gw->n_workers; w++)
-		want[w].owner = owner;
-	return owner;
-}
-
-static int
-tell_out(struct gw *gw, struct gw_tunnel *t, unsigned int worker, const struct gw_out *out)
-{
-	struct gw_msg m = {.type = GW_MSG_SA_OUT, .tunnel = t->id, .owner = out->owner};
-	int rc;
-
-	m.sa = out->own == NULL ? NULL : out->own->sa;
-	m.fallback = out->fallback == NULL ? NULL : out->fallback->sa;
-	rc = gw_tell(gw, worker, &m);
-	/* a worker that does not answer still has the message before it */
-	if (rc == 0 || rc == -ETIMEDOUT)
-		t->out[worker] = *out;
-	return rc;
-}
-
-static void
-note_workers(const struct gw *gw, struct gw_tunnel *t)
+struct gw_sa *
+gw_tunnel_sa(struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi, struct gw_error *err)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT)
-			t->sas[i]->worker = GW_NONE;
-	for (unsigned int w = 0; w < gw->n_workers; w++) {
-		if (t->out[w].own != NULL)
-			t->out[w].own->worker = w;
-		if (t->out[w].fallback != NULL)
-			t->out[w].fallback->worker = w;
-	}
-}
-
-static bool
-out_equal(const struct gw_out *a, const struct gw_out *b)
-{
-	return a->own == b->own && a->fallback == b->fallback && a->owner == b->owner;
-}
-
-/**
- * Bring all workers to the plan, each with one message: an SA's successor takes
- * its place between two bursts. No SA has two owners at any time, as none ever
- * changes its worker. Who encrypts for others is ready before they know, and
- * who did so until now is told last.
- */
-static int
-apply_plan(struct gw *gw, struct gw_tunnel *t)
-{
-	struct gw_out want[GW_MAX_WORKERS] = {0};
-	uint16_t before = t->out[0].owner;
-	uint16_t after = plan(gw, t, want);
-	int rc = 0;
-
-	if (after != GW_NONE && !out_equal(&t->out[after], &want[after]))
-		rc = tell_out(gw, t, after, &want[after]);
-	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
-		if (w != before && !out_equal(&t->out[w], &want[w]))
-			rc = tell_out(gw, t, w, &want[w]);
-	if (rc == 0 && before != GW_NONE && !out_equal(&t->out[before], &want[before]))
-		rc = tell_out(gw, t, before, &want[before]);
-	note_workers(gw, t);
-	return rc;
-}
-
-/** Of two answers: that of a worker that may still come to its message, else the first error. */
-static int
-worse(int a, int b)
-{
-	if (a == -ETIMEDOUT || b == -ETIMEDOUT)
-		return -ETIMEDOUT;
-	return a != 0 ? a : b;
-}
-
-static int
-tell_sad(struct gw *gw, unsigned int worker, const struct gw_msg *msg, struct ipsec_pcpu_sa *sa)
-{
-	struct gw_msg m = *msg;
-
-	m.sa = sa;
-	return gw_tell(gw, worker, &m);
-}
-
-static int
-install_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
-{
-	struct gw_msg m = {.type = GW_MSG_SAD_ADD, .spi = sa->prm.spi, .tunnel = t->id};
-	int rc = 0;
-
-	sa->worker = inbound_worker(gw, t, &sa->prm);
-	m.owner = sa->worker;
-	for (unsigned int w = 0; w < gw->n_workers && (rc == 0 || rc == -ETIMEDOUT); w++)
-		rc = worse(rc, tell_sad(gw, w, &m, w == sa->worker ? sa->sa : NULL));
-	return rc;
-}
-
-/** 0: no worker has it any more. */
-static int
-remove_inbound(struct gw *gw, struct gw_sa *sa)
-{
-	const struct gw_msg m = {.type = GW_MSG_SAD_DEL, .spi = sa->prm.spi};
-	int rc = 0;
-
-	for (unsigned int w = 0; w < gw->n_workers; w++) {
-		int one = tell_sad(gw, w, &m, NULL);
-
-		if (one != -ENOENT) /* of one that was installed in part */
-			rc = worse(rc, one);
-	}
-	return rc;
-}
-
-/**
- * The same of an outbound SA that is in no list any more. All workers are told
- * again what they have: one that answers has handled all that came before, also
- * what it did not answer in time.
- */
-static int
-remove_outbound(struct gw *gw, struct gw_tunnel *t)
-{
-	int rc = apply_plan(gw, t);
-
-	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
-		rc = tell_out(gw, t, w, &t->out[w]);
-	return rc;
+		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.spi == spi)
+			return t->sas[i];
+	gw_error_set(err, NULL, 0, "tunnel \"%s\" has no %s SA 0x%08x; show tunnel %s",
+			t->cfg->name, dir == IPSEC_PCPU_IN ? "inbound" : "outbound", spi,
+			t->cfg->name);
+	return NULL;
 }
 
 /* Making and freeing */
@@ -278,7 +71,7 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 		goto fail;
 	sa->prm = *prm;
 	sa->tunnel = t->id;
-	sa->worker = GW_NONE;
+	sa->worker = sa->placed = sa->had = GW_NONE;
 	sa->created = gw_now_ns();
 	sa->number = gw->sa_number++;
 	gw_reserve_id(gw->ctx, prm, sa->reserve_id);
@@ -321,6 +114,7 @@ make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *c
 	t->cfg = cfg;
 	t->id = t - gw->tunnel;
 	t->up = cfg->up;
+	t->owner = GW_NONE;
 	t->sel = calloc(RTE_MAX(cfg->n_selectors, 1u), sizeof(*t->sel));
 	t->out = calloc(gw->n_workers, sizeof(*t->out));
 	if (t->sel == NULL || t->out == NULL)
@@ -348,7 +142,7 @@ install_tunnel(struct gw *gw, struct gw_tunnel *t, struct gw_error *err)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++) {
 		int rc = t->sas[i]->prm.dir == IPSEC_PCPU_OUT ? 0
-							      : install_inbound(gw, t, t->sas[i]);
+							      : gw_place_inbound(gw, t, t->sas[i]);
 
 		if (rc < 0) {
 			gw_error_set(err, NULL, 0, "tunnel \"%s\": inbound SA 0x%08x: %s",
@@ -358,7 +152,7 @@ install_tunnel(struct gw *gw, struct gw_tunnel *t, struct gw_error *err)
 			return rc;
 		}
 	}
-	return apply_plan(gw, t);
+	return gw_place_outbound(gw, t);
 }
 
 int
@@ -516,7 +310,8 @@ gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, st
 		gw_error_set(err, NULL, 0, "no memory");
 		return -ENOMEM;
 	}
-	rc = sa->prm.dir == IPSEC_PCPU_IN ? install_inbound(gw, t, sa) : apply_plan(gw, t);
+	gw_place_successor(t, sa);
+	rc = sa->prm.dir == IPSEC_PCPU_IN ? gw_place_inbound(gw, t, sa) : gw_place_outbound(gw, t);
 	if (rc == -ETIMEDOUT) {
 		gw_error_set(err, NULL, 0,
 				"SA 0x%08x: a worker does not answer; the SA stays, installed as far "
@@ -537,34 +332,38 @@ gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, st
 	return gw_view_update(gw, err);
 }
 
+/** Where it stands in the list. */
+static unsigned int
+index_of(const struct gw_tunnel *t, const struct gw_sa *sa)
+{
+	unsigned int at = 0;
+
+	while (t->sas[at] != sa)
+		at++;
+	return at;
+}
+
 int
 gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
 		struct gw_error *err)
 {
-	struct gw_sa **zombies, *sa = NULL;
+	struct gw_sa *sa = gw_tunnel_sa(t, dir, spi, err);
+	struct gw_sa **zombies;
 	unsigned int at;
 	int rc;
 
-	for (at = 0; at < t->n_sas; at++) {
-		sa = t->sas[at];
-		if (sa->prm.dir == dir && sa->prm.spi == spi)
-			break;
-	}
-	if (at == t->n_sas) {
-		gw_error_set(err, NULL, 0, "tunnel \"%s\" has no %s SA 0x%08x; show tunnel %s",
-				t->cfg->name, dir == IPSEC_PCPU_IN ? "inbound" : "outbound", spi,
-				t->cfg->name);
+	if (sa == NULL)
 		return -ENOENT;
-	}
 	zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
 	if (zombies == NULL) {
 		gw_error_set(err, NULL, 0, "no memory");
 		return -ENOMEM;
 	}
 	gw->zombies = zombies;
+	at = index_of(t, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;
-	rc = dir == IPSEC_PCPU_IN ? remove_inbound(gw, sa) : remove_outbound(gw, t);
+	rc = dir == IPSEC_PCPU_IN ? gw_unplace_inbound(gw, sa) : gw_unplace_outbound(gw, t);
 	forget_config(gw, t, sa);
 	if (rc < 0) {
 		/* a worker may still send on it: neither memory nor numbers are free */

@@ -13,6 +13,7 @@
 #include <rte_malloc.h>
 
 #include "../datapath/frag.h"
+#include "../datapath/send.h"
 #include "../log.h"
 #include "control_priv.h"
 
@@ -29,10 +30,10 @@
 #define PUNT_INTERVAL_US 50
 /**
  * Workers that a packet passes through at most, an ICMP error about it included:
- * the one that received it, reassembly, the SA's owner, the one that encrypts the
- * error, the one with a transmit queue.
+ * the one that received it, reassembly, the SA's owner, the one it moved to, the one
+ * that encrypts the error, that one's successor, the one with a transmit queue.
  */
-#define MAX_HOPS 5
+#define MAX_HOPS 7
 
 static struct rte_ring *
 ring(const char *what, unsigned int a, unsigned int b, unsigned int size, int socket)
@@ -85,7 +86,9 @@ make_rings(struct gw_worker *w)
 	w->outbox = ring("outbox", w->id, 0, 128, w->numa_node);
 	w->inject = ring("inject", w->id, 0, GW_INJECT_RING, w->numa_node);
 	w->punt = ring("punt", w->id, 0, GW_PUNT_RING, w->numa_node);
-	return w->inbox == NULL || w->outbox == NULL || w->inject == NULL || w->punt == NULL
+	w->parked = ring("parked", w->id, 0, GW_PARK_RING, w->numa_node);
+	return w->inbox == NULL || w->outbox == NULL || w->inject == NULL || w->punt == NULL ||
+					w->parked == NULL
 			? -ENOMEM
 			: 0;
 }
@@ -182,13 +185,19 @@ gw_workers_launch(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-/** A worker that does not answer is logged: what it has is not known. */
+/**
+ * A worker that does not answer is logged: what it has is not known. Whatever it answers
+ * later, it has handled all that came before.
+ */
 static int
-answered(const struct gw *gw, unsigned int worker, int rc)
+await(struct gw *gw, unsigned int worker, struct gw_msg *posted, struct gw_msg *msg)
 {
+	struct gw_worker_ctl *c = &gw->worker[worker];
+	int rc = gw_msg_await(c->w, posted, msg);
+
 	if (rc == -ETIMEDOUT)
-		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker,
-				gw->worker[worker].w->lcore);
+		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker, c->w->lcore);
+	c->late = rc == -ETIMEDOUT ? posted : NULL;
 	return rc;
 }
 
@@ -196,40 +205,62 @@ int
 gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg)
 {
 	struct gw_worker_ctl *c = &gw->worker[worker];
+	struct gw_msg *posted;
+	int rc;
 
 	if (!c->running) {
 		gw_msg_handle(c->w, msg);
 		return msg->result;
 	}
-	return answered(gw, worker, gw_msg_call(c->w, msg));
+	rc = gw_msg_post(c->w, msg, &posted);
+	return rc < 0 ? rc : await(gw, worker, posted, msg);
 }
 
 int
-gw_tell_all(struct gw *gw, const struct gw_msg *msg)
+gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[])
 {
-	struct gw_msg *posted[GW_MAX_WORKERS];
-	int rc[GW_MAX_WORKERS];
+	struct gw_msg *posted[GW_MAX_WORKERS] = {NULL};
+	int rc[GW_MAX_WORKERS] = {0};
 	int worst = 0;
 
 	/* all at once: it takes as long as the slowest, not as all of them */
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
-		struct gw_msg m = *msg;
-
-		posted[i] = NULL;
-		rc[i] = gw->worker[i].running ? gw_msg_post(gw->worker[i].w, msg, &posted[i])
-					      : gw_tell(gw, i, &m);
+		if (!to[i])
+			continue;
+		rc[i] = gw->worker[i].running ? gw_msg_post(gw->worker[i].w, &msg[i], &posted[i])
+					      : gw_tell(gw, i, &msg[i]);
 	}
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
-		struct gw_msg m;
-
 		if (posted[i] != NULL)
-			rc[i] = gw_msg_await(gw->worker[i].w, posted[i], &m);
-		answered(gw, i, rc[i]);
+			rc[i] = await(gw, i, posted[i], &msg[i]);
 		/* the worst is one that has not answered */
 		if (worst == 0 || rc[i] == -ETIMEDOUT)
 			worst = rc[i];
 	}
 	return worst;
+}
+
+int
+gw_tell_all(struct gw *gw, const struct gw_msg *msg)
+{
+	struct gw_msg m[GW_MAX_WORKERS];
+	bool to[GW_MAX_WORKERS];
+
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		m[i] = *msg;
+		to[i] = true;
+	}
+	return gw_tell_each(gw, m, to);
+}
+
+bool
+gw_worker_is_late(struct gw *gw, unsigned int worker)
+{
+	struct gw_worker_ctl *c = &gw->worker[worker];
+
+	if (c->late != NULL && gw_msg_answered(c->w, c->late))
+		c->late = NULL;
+	return c->late != NULL;
 }
 
 /**
@@ -252,12 +283,13 @@ rings_empty(const struct gw *gw)
 	return true;
 }
 
-/** Fragments whose rest will not come any more, into the final counters. */
+/** Fragments whose rest will not come, packets whose SA will not: into the final counters. */
 static void
-give_up_fragments(struct gw_worker *w)
+give_up(struct gw_worker *w)
 {
 	if (w->reass != NULL)
 		gw_reass_expire(w->reass, UINT64_MAX);
+	gw_park_empty(w);
 }
 
 bool
@@ -292,7 +324,7 @@ gw_workers_stop(struct gw *gw)
 		}
 		rte_eal_wait_lcore(c->w->lcore);
 		c->running = false;
-		give_up_fragments(c->w);
+		give_up(c->w);
 	}
 	gw_punts_drain(gw);
 	return all;
@@ -316,10 +348,12 @@ free_worker(struct gw *gw, struct gw_worker *w)
 	}
 	free_packets(w->inject);
 	free_packets(w->punt);
+	free_packets(w->parked);
 	rte_ring_free(w->inbox);
 	rte_ring_free(w->outbox);
 	rte_ring_free(w->inject);
 	rte_ring_free(w->punt);
+	rte_ring_free(w->parked);
 	if (w->reass != NULL)
 		gw_reass_free(w->reass);
 	if (w->ctx != NULL)

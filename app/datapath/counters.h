@@ -28,10 +28,13 @@
 	_(punted, "packets for the kernel (ARP, ND, IKE, all for us), or to wait for a neighbour") \
 	_(handed_off, "packets given to another worker: wrong queue, or for its SA or queue") \
 	_(absorbed, "outer fragments that became part of a packet, beyond its first") \
+	_(esp_owned, "inbound ESP from a port that landed on the worker that owns its SA") \
 	_(handed_off_esp, "of handed_off: inbound ESP whose SA another worker owns") \
 	_(handed_off_fallback, "of handed_off: outbound packets for the owner of the fallback SA") \
 	_(handed_off_spread, "of handed_off: for want of queues, clear packets and those to send") \
 	_(handed_off_fragments, "of handed_off: outer fragments, to the worker that joins them") \
+	_(handed_off_again, "of handed_off: for an SA that had changed its worker meanwhile") \
+	_(parked, "packets that waited here for an SA that was changing its worker") \
 	_(encap, "packets encrypted") \
 	_(encap_bytes, "bytes of inner packets encrypted") \
 	_(decap, "packets decrypted") \
@@ -74,6 +77,8 @@
 			"is it up? ip neigh; arping") \
 	_(RING_FULL, ring_full, "a hand-off ring had no room", \
 			"the other worker is overloaded: better steering, more workers") \
+	_(MOVING, moving, "its SA was changing its worker: too many waited, or it did so twice", \
+			"rare; often: a worker does not answer, see the log and show workers") \
 	_(PUNT_FULL, punt_full, "the ring to the control thread had no room", \
 			"too much traffic for the gateway itself; it does not affect transit") \
 	_(TX_FULL, tx_full, "the port's transmit queue had no room", \

@@ -346,18 +346,23 @@ gw_injected(struct gw_worker *w)
 static void
 whole_again(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 {
+	/* its fragments landed where they liked: that says nothing of the SA's packets */
+	struct gw_pkt p = {.kind = GW_PKT_ESP, .port = port, .landed = GW_NONE};
 	int class = classify_ip(w->view->local, m);
 
-	if (class == GW_CLASS_ESP && m->pool == w->large)
-		gw_inbound_large(w, m, false);
-	else if (class == GW_CLASS_ESP)
-		gw_inbound(w, &m, 1, false);
-	else if (class >= GW_CLASS_DROP)
+	if (class == GW_CLASS_ESP && m->pool == w->large) {
+		p.kind = GW_PKT_ESP_LARGE;
+		gw_inbound_large(w, p, m);
+	} else if (class == GW_CLASS_ESP) {
+		gw_inbound(w, p, &m, 1);
+	} else if (class >= GW_CLASS_DROP) {
 		gw_drop(w, m, class - GW_CLASS_DROP);
-	else if (!gw_may_come_in_clear(w->view, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len))
+	} else if (!gw_may_come_in_clear(
+				   w->view, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len)) {
 		gw_drop(w, m, GW_DROP_CLEAR);
-	else
+	} else {
 		to_kernel(w, port, m);
+	}
 }
 
 void
@@ -365,7 +370,8 @@ gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 {
 	if (w->id != w->reass_worker) {
 		w->counters.handed_off_fragments++;
-		gw_handoff(w, w->reass_worker, m, GW_PKT_FRAGMENT, port, GW_NONE);
+		gw_handoff(w, w->reass_worker, m,
+				(struct gw_pkt){.kind = GW_PKT_FRAGMENT, .port = port});
 		return;
 	}
 	m->l2_len = 0;

@@ -2,8 +2,8 @@
 
 /*
  * Packets between workers: single-producer single-consumer rings, one for each
- * ordered pair. A full ring drops by name and never spins; what came from a
- * ring is not handed off again.
+ * ordered pair. A full ring drops by name and never spins; what came from a ring
+ * is handed off once more only if its SA has changed its worker meanwhile.
  */
 
 #include "send.h"
@@ -39,10 +39,36 @@ gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], struct gw_
 			pkts[kept++] = pkts[i];
 		} else {
 			w->counters.handed_off_spread++;
-			gw_handoff(w, to, pkts[i], GW_PKT_CLEAR, port, GW_NONE);
+			gw_handoff(w, to, pkts[i],
+					(struct gw_pkt){.kind = GW_PKT_CLEAR, .port = port});
 		}
 	}
 	return kept;
+}
+
+/** To the worker that has the SA, or will; @p first counts those that go for the first time. */
+static void
+to_owner(struct gw_worker *w, uint16_t owner, struct gw_pkt p, struct rte_mbuf *m, uint64_t *first)
+{
+	if (owner == w->id) {
+		gw_park(w, p, m);
+	} else if (p.hops == GW_MAX_HOPS) {
+		gw_drop(w, m, GW_DROP_MOVING);
+	} else {
+		*(p.hops == 0 ? first : &w->counters.handed_off_again) += 1;
+		p.hops++;
+		gw_handoff(w, owner, m, p);
+	}
+}
+
+void
+gw_inbound_elsewhere(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct gw_pkt p,
+		struct rte_mbuf *m)
+{
+	if (e == NULL || e->owner == GW_NONE)
+		gw_drop(w, m, GW_DROP_NO_SA);
+	else
+		to_owner(w, e->owner, p, m, &w->counters.handed_off_esp);
 }
 
 void
@@ -52,12 +78,14 @@ gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[]
 	uint16_t owner = w->sa_out[tunnel].owner;
 
 	for (uint16_t i = 0; i < n; i++) {
-		if (owner == GW_NONE || owner == w->id || handed) {
+		struct gw_pkt p = {.kind = GW_PKT_ENCAP, .tunnel = tunnel};
+
+		if (handed)
+			p.hops = gw_pkt(pkts[i])->hops;
+		if (owner == GW_NONE)
 			gw_drop(w, pkts[i], GW_DROP_NO_OUT_SA);
-			continue;
-		}
-		w->counters.handed_off_fallback++;
-		gw_handoff(w, owner, pkts[i], GW_PKT_ENCAP, 0, tunnel);
+		else
+			to_owner(w, owner, p, pkts[i], &w->counters.handed_off_fallback);
 	}
 }
 
@@ -67,17 +95,17 @@ run_in(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n
 {
 	switch ((enum gw_pkt_kind)p.kind) {
 	case GW_PKT_ESP:
-		gw_inbound(w, pkts, n, true);
+		gw_inbound(w, p, pkts, n);
 		return;
 	case GW_PKT_ESP_LARGE:
 		for (uint16_t i = 0; i < n; i++)
-			gw_inbound_large(w, pkts[i], true);
+			gw_inbound_large(w, p, pkts[i]);
 		return;
 	case GW_PKT_CLEAR:
 		gw_outbound(w, p.port, pkts, n, true);
 		return;
 	case GW_PKT_ENCAP:
-		gw_encap(w, p.tunnel, pkts, n, true);
+		gw_encap(w, p.tunnel, pkts, n, p.hops > 0);
 		return;
 	case GW_PKT_TX:
 		for (uint16_t i = 0; i < n; i++)
@@ -88,7 +116,7 @@ run_in(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n
 			gw_fragment_in(w, pkts[i], p.port);
 		return;
 	default:
-		/* the other kinds never stand on these rings */
+		/* the other kinds are never handed off, and never wait */
 		RTE_ASSERT(false);
 		for (uint16_t i = 0; i < n; i++)
 			gw_drop(w, pkts[i], GW_DROP_RING_FULL);

@@ -90,8 +90,8 @@ forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_
 }
 
 static void
-decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *pkts[],
-		uint16_t n)
+decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
+		struct rte_mbuf *pkts[], uint16_t n)
 {
 	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
 	uint8_t reason[GW_BURST];
@@ -100,6 +100,8 @@ decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf
 
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
+	if (unlikely(gw_is_foreign(w, p)))
+		ipsec_pcpu_sa_count_foreign(e->sa, done, p.landed);
 	for (uint16_t i = 0; i < done; i++)
 		bytes += pkts[i]->data_len;
 	w->counters.decap += done;
@@ -109,7 +111,7 @@ decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf
 
 /** Decrypt packets SA by SA, each SA's together and in order. */
 static void
-decap_by_sa(struct gw_worker *w, struct rte_mbuf *pkts[],
+decap_by_sa(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 		const struct ipsec_pcpu_sad_entry *const entry[], uint16_t n)
 {
 	struct rte_mbuf *batch[GW_BURST];
@@ -122,12 +124,12 @@ decap_by_sa(struct gw_worker *w, struct rte_mbuf *pkts[],
 	for (uint16_t g = 0; g < groups.n; g++) {
 		const struct ipsec_pcpu_sad_entry *e = entry[groups.first[g]];
 
-		decap(w, e, batch, gw_groups_get(&groups, g, pkts, batch));
+		decap(w, p, e, batch, gw_groups_get(&groups, g, pkts, batch));
 	}
 }
 
 void
-gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed)
+gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n)
 {
 	const struct ipsec_pcpu_sad_entry *entry[GW_BURST];
 	const struct ipsec_pcpu_sad_entry *e = NULL;
@@ -143,16 +145,14 @@ gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed
 			entry[own] = e;
 			pkts[own++] = pkts[i];
 			mixed |= e != entry[0];
-		} else if (e == NULL || handed || e->owner == GW_NONE) {
-			/* handed: its owner has just changed; never hand off twice */
-			gw_drop(w, pkts[i], GW_DROP_NO_SA);
 		} else {
-			w->counters.handed_off_esp++;
-			gw_handoff(w, e->owner, pkts[i], GW_PKT_ESP, 0, GW_NONE);
+			gw_inbound_elsewhere(w, e, p, pkts[i]);
 		}
 	}
+	if (likely(p.hops == 0 && p.landed == w->id))
+		w->counters.esp_owned += own;
 	if (unlikely(mixed))
-		decap_by_sa(w, pkts, entry, own);
+		decap_by_sa(w, p, pkts, entry, own);
 	else if (likely(own > 0))
-		decap(w, entry[0], pkts, own);
+		decap(w, p, entry[0], pkts, own);
 }

@@ -30,7 +30,8 @@ move_out(struct gw_worker *w, struct rte_mbuf *m)
 }
 
 static void
-decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf *m)
+decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
+		struct rte_mbuf *m)
 {
 	uint8_t reason;
 
@@ -38,6 +39,8 @@ decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf
 		gw_drop_esp(w, &m, &reason, 1);
 		return;
 	}
+	if (gw_is_foreign(w, p))
+		ipsec_pcpu_sa_count_foreign(e->sa, 1, p.landed);
 	w->counters.decap++;
 	w->counters.decap_bytes += m->data_len;
 	m = move_out(w, m);
@@ -46,7 +49,7 @@ decap(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, struct rte_mbuf
 }
 
 void
-gw_inbound_large(struct gw_worker *w, struct rte_mbuf *m, bool handed)
+gw_inbound_large(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *m)
 {
 	const struct ipsec_pcpu_sad_entry *e;
 	rte_be32_t spi;
@@ -54,12 +57,8 @@ gw_inbound_large(struct gw_worker *w, struct rte_mbuf *m, bool handed)
 	memcpy(&spi, rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l3_len + m->l4_len),
 			sizeof(spi));
 	e = ipsec_pcpu_sad_lookup(w->sad, rte_be_to_cpu_32(spi));
-	if (e != NULL && e->sa != NULL) {
-		decap(w, e, m);
-	} else if (e == NULL || handed || e->owner == GW_NONE) {
-		gw_drop(w, m, GW_DROP_NO_SA);
-	} else {
-		w->counters.handed_off_esp++;
-		gw_handoff(w, e->owner, m, GW_PKT_ESP_LARGE, 0, GW_NONE);
-	}
+	if (e != NULL && e->sa != NULL)
+		decap(w, p, e, m);
+	else
+		gw_inbound_elsewhere(w, e, p, m);
 }

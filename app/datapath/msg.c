@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "worker.h"
+#include "send.h"
 
 #define ANSWER_TIMEOUT_NS UINT64_C(5000000000)
 
@@ -20,6 +20,22 @@ sad_add(struct gw_worker *w, const struct gw_msg *m)
 	if (rc == 0 && m->sa != NULL)
 		ipsec_pcpu_sa_own(m->sa, w->ctx);
 	return rc;
+}
+
+static int
+sad_set(struct gw_worker *w, const struct gw_msg *m)
+{
+	struct ipsec_pcpu_sad_entry e = {
+			.spi = m->spi, .owner = m->owner, .user = m->tunnel, .sa = m->sa};
+	const struct ipsec_pcpu_sad_entry *old = ipsec_pcpu_sad_lookup(w->sad, m->spi);
+
+	if (old == NULL)
+		return -ENOENT;
+	if (old->sa != NULL)
+		ipsec_pcpu_sa_own(old->sa, NULL);
+	if (m->sa != NULL)
+		ipsec_pcpu_sa_own(m->sa, w->ctx);
+	return ipsec_pcpu_sad_set(w->sad, &e);
 }
 
 static int
@@ -55,12 +71,31 @@ sa_out(struct gw_worker *w, const struct gw_msg *m)
 	*out = (struct gw_sa_out){.sa = m->sa, .fallback = m->fallback, .owner = m->owner};
 }
 
+/** Others have handed us packets for an SA that goes now: they are still its. */
+static void
+drain(struct gw_worker *w)
+{
+	gw_worker_drain(w);
+	/* what was made of them is on its way before the next owner begins */
+	gw_worker_flush(w);
+}
+
+/** Packets wait for an SA: is it where they can go? A worker that never ran has none. */
+static void
+unpark(struct gw_worker *w)
+{
+	if (!rte_ring_empty(w->parked))
+		gw_unpark(w);
+}
+
 void
 gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
 {
 	const struct gw_view *old = w->view;
 
 	m->result = 0;
+	if (m->drain)
+		drain(w);
 	switch (m->type) {
 	case GW_MSG_VIEW:
 		w->view = m->view;
@@ -70,14 +105,22 @@ gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
 	case GW_MSG_SAD_ADD:
 		m->result = sad_add(w, m);
 		break;
+	case GW_MSG_SAD_SET:
+		m->result = sad_set(w, m);
+		unpark(w);
+		break;
 	case GW_MSG_SAD_DEL:
 		m->result = sad_del(w, m);
+		unpark(w);
 		break;
 	case GW_MSG_SA_OUT:
 		sa_out(w, m);
+		unpark(w);
 		break;
 	case GW_MSG_SEQ_LIMIT:
 		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
+		break;
+	case GW_MSG_NOP:
 		break;
 	case GW_MSG_RUN:
 		w->run = m->run;
@@ -128,6 +171,21 @@ await(struct gw_worker *w, const struct gw_msg *m)
 		clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
 	} while (!late);
 	return -ETIMEDOUT;
+}
+
+bool
+gw_msg_answered(struct gw_worker *w, struct gw_msg *posted)
+{
+	void *answer;
+
+	while (rte_ring_sc_dequeue(w->outbox, &answer) == 0) {
+		bool found = answer == posted;
+
+		free(answer);
+		if (found)
+			return true;
+	}
+	return false;
 }
 
 int

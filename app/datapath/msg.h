@@ -21,9 +21,15 @@ struct gw_worker;
 enum gw_msg_type {
 	GW_MSG_VIEW, /* use this view; result: view is the one used until now */
 	GW_MSG_SAD_ADD, /* an inbound SA: ours (sa set), or who owns it */
+	/*
+	 * an inbound SA that is known changes its owner: ours from now on (sa set), or owner's;
+	 * our own number without the SA: packets wait
+	 */
+	GW_MSG_SAD_SET,
 	GW_MSG_SAD_DEL, /* forget an inbound SA; result: sa, if it was ours */
 	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us */
 	GW_MSG_SEQ_LIMIT, /* new end of the reserved sequence numbers of an SA of ours */
+	GW_MSG_NOP, /* nothing: to see whether the worker answers */
 	GW_MSG_RUN, /* poll the ports, or not */
 	GW_MSG_EXIT, /* leave the loop */
 };
@@ -38,6 +44,7 @@ struct gw_msg {
 	uint32_t spi;
 	uint16_t tunnel;
 	uint16_t owner; /* worker; GW_NONE: nobody */
+	bool drain; /* first take, with the SAs as they are, what other workers have handed us */
 	bool run;
 };
 
@@ -56,6 +63,12 @@ int gw_msg_call(struct gw_worker *w, struct gw_msg *msg);
  */
 int gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted);
 int gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg);
+
+/**
+ * Look for the answer to a message that was posted, without waiting for it. True: it was there,
+ * and @p posted is freed.
+ */
+bool gw_msg_answered(struct gw_worker *w, struct gw_msg *posted);
 
 /** Handle all that waits in the inbox. Worker. */
 void gw_msg_poll(struct gw_worker *w);

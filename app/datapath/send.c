@@ -49,7 +49,7 @@ tx_elsewhere(struct gw_worker *w, uint16_t port)
 
 	for (uint16_t i = 0; i < s->n; i++) {
 		w->counters.handed_off_spread++;
-		gw_handoff(w, to, s->pkts[i], GW_PKT_TX, port, GW_NONE);
+		gw_handoff(w, to, s->pkts[i], (struct gw_pkt){.kind = GW_PKT_TX, .port = port});
 	}
 	s->n = 0;
 }

@@ -43,12 +43,11 @@ gw_tx(struct gw_worker *w, uint16_t port, struct rte_mbuf *m)
 
 /** Stage a packet for another worker. */
 static inline void
-gw_handoff(struct gw_worker *w, uint16_t to, struct rte_mbuf *m, enum gw_pkt_kind kind,
-		uint8_t port, uint16_t tunnel)
+gw_handoff(struct gw_worker *w, uint16_t to, struct rte_mbuf *m, struct gw_pkt p)
 {
 	struct gw_staged *s = &w->stage[to];
 
-	*gw_pkt(m) = (struct gw_pkt){.kind = kind, .port = port, .tunnel = tunnel};
+	*gw_pkt(m) = p;
 	s->pkts[s->n++] = m;
 	if (unlikely(s->n == GW_BURST))
 		gw_handoff_flush(w, to);
@@ -216,7 +215,7 @@ void gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, stru
 		const struct gw_flow flow[], const struct gw_verdict verdict[], const uint16_t at[],
 		uint16_t n);
 
-/** Packets for a tunnel without an own SA: to the worker that encrypts for us, never twice. */
+/** Packets for a tunnel without an own SA: to the worker that encrypts for us, or they wait. */
 void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
 		bool handed);
 
@@ -255,14 +254,36 @@ void gw_outbound(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], uin
 void gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
 		bool handed);
 
-/** ESP packets from their outer IP header on. */
-void gw_inbound(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n, bool handed);
+/** ESP packets from their outer IP header on; @p p says of all of them how they came. */
+void gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n);
+
+/** Has it landed on another worker, which handed it to us, the owner of its SA? */
+static inline bool
+gw_is_foreign(const struct gw_worker *w, struct gw_pkt p)
+{
+	return p.hops > 0 && p.landed != w->id && p.landed != GW_NONE;
+}
+
+/** An ESP packet whose SA is not ours: to its owner, or it waits; e: NULL where it is not known. */
+void gw_inbound_elsewhere(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e,
+		struct gw_pkt p, struct rte_mbuf *m);
 
 /** A decrypted packet that is not the usual case: is it of the tunnel? Then gw_from_tunnel(). */
 void gw_decrypted(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
 		struct rte_mbuf *m);
 
 /** The same as gw_inbound() for one in an mbuf of the large pool. In large.c: the slow path. */
-void gw_inbound_large(struct gw_worker *w, struct rte_mbuf *m, bool handed);
+void gw_inbound_large(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *m);
+
+/* park.c */
+
+/** Let a packet wait for the SA that it needs, which is on its way from worker to worker. */
+void gw_park(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *m);
+
+/** An SA has come, or is elsewhere: look at those that wait again, in order. */
+void gw_unpark(struct gw_worker *w);
+
+/** Drop all that still wait, at the end. */
+void gw_park_empty(struct gw_worker *w);
 
 #endif /* SEND_H */

@@ -75,17 +75,18 @@ poll_port(struct gw_worker *w, uint16_t port)
 	}
 	w->counters.rx_bytes += bytes;
 	if (s.n_esp > 0)
-		gw_inbound(w, s.esp, s.n_esp, false);
+		gw_inbound(w, (struct gw_pkt){.kind = GW_PKT_ESP, .port = port, .landed = w->id},
+				s.esp, s.n_esp);
 	if (s.n_clear > 0)
 		gw_outbound(w, port, s.clear, s.n_clear, false);
 	return n;
 }
 
 static unsigned int
-poll_handoff(struct gw_worker *w, struct rte_ring *ring)
+poll_handoff(struct gw_worker *w, struct rte_ring *ring, unsigned int max)
 {
 	struct rte_mbuf *pkts[GW_BURST];
-	unsigned int n = rte_ring_sc_dequeue_burst(ring, (void **)pkts, GW_BURST, NULL);
+	unsigned int n = rte_ring_sc_dequeue_burst(ring, (void **)pkts, max, NULL);
 
 	w->counters.handed_in += n;
 	gw_handed_in(w, pkts, n);
@@ -99,7 +100,7 @@ poll_handoffs(struct gw_worker *w)
 
 	for (uint16_t i = 0; i < w->n_workers; i++)
 		if (w->handoff_in[i] != NULL && !rte_ring_empty(w->handoff_in[i]))
-			n += poll_handoff(w, w->handoff_in[i]);
+			n += poll_handoff(w, w->handoff_in[i], GW_BURST);
 	return n;
 }
 
@@ -118,6 +119,25 @@ flush(struct gw_worker *w)
 			gw_handoff_flush(w, i);
 	if (unlikely(w->punts.n > 0 || w->punt_kick))
 		gw_punt_flush(w);
+}
+
+void
+gw_worker_drain(struct gw_worker *w)
+{
+	for (uint16_t i = 0; i < w->n_workers; i++) {
+		struct rte_ring *ring = w->handoff_in[i];
+		unsigned int left = ring == NULL ? 0 : rte_ring_count(ring);
+
+		/* what comes in the meantime is none of those that were asked for */
+		while (left > 0)
+			left -= poll_handoff(w, ring, RTE_MIN(left, (unsigned int)GW_BURST));
+	}
+}
+
+void
+gw_worker_flush(struct gw_worker *w)
+{
+	flush(w);
 }
 
 unsigned int

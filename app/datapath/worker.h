@@ -32,6 +32,8 @@ struct gw_reass;
  * while the other runs.
  */
 #define GW_HANDOFF_RING 1024
+/** How many packets may wait at a worker for an SA that is on its way to another one. */
+#define GW_PARK_RING 2048
 #define GW_PUNT_RING 512
 #define GW_INJECT_RING 512
 
@@ -56,7 +58,13 @@ struct gw_pkt {
 	uint8_t kind;
 	uint8_t port; /* index: where it came from, or is to go */
 	uint16_t tunnel;
+	uint16_t landed; /* ESP: the worker that received it from a port; GW_NONE: put together */
+	uint8_t hops; /* ESP, ENCAP: how often it was handed off for its SA */
+	uint8_t zero; /* no padding: it is compared as memory */
 };
+
+/** Hand-offs for its SA that a packet may have: to the owner, and once more where that changed. */
+#define GW_MAX_HOPS 2
 
 /** Offset of struct gw_pkt in an mbuf; set once by gw_pkt_init() before workers start. */
 extern int gw_pkt_offset;
@@ -74,7 +82,11 @@ gw_pkt(const struct rte_mbuf *m)
 struct gw_sa_out {
 	struct ipsec_pcpu_sa *sa; /* own; NULL: none */
 	struct ipsec_pcpu_sa *fallback; /* the tunnel's, on the worker that owns it; else NULL */
-	uint16_t owner; /* where both are NULL: the worker that encrypts for us, or GW_NONE */
+	/*
+	 * where both are NULL: the worker that encrypts for us, or GW_NONE; ourselves: an SA
+	 * is on its way, packets wait until we are told more
+	 */
+	uint16_t owner;
 };
 
 struct gw_staged {
@@ -86,7 +98,7 @@ struct gw_worker {
 	/* read only while running, but for message handling */
 	const struct gw_view *view;
 	struct ipsec_pcpu_ctx *ctx;
-	struct ipsec_pcpu_sad *sad; /* inbound, by SPI */
+	struct ipsec_pcpu_sad *sad; /* inbound, by SPI; no SA, and we are the owner: packets wait */
 	struct gw_sa_out *sa_out; /* by tunnel id */
 	uint16_t id; /* 0 to n_workers - 1: the pcpu number of its SAs */
 	uint16_t n_workers;
@@ -109,6 +121,9 @@ struct gw_worker {
 	uint64_t punt_interval; /* TSC cycles between two wake-ups */
 	struct rte_ring *handoff_in[GW_MAX_WORKERS]; /* by worker id; own: NULL */
 	struct rte_ring *handoff_out[GW_MAX_WORKERS];
+
+	struct rte_ring *parked; /* packets that wait for an SA, from us to us; see park.c */
+	bool unparking; /* they are being looked at again */
 
 	struct gw_reass *reass; /* on the reassembling worker; else NULL */
 	struct rte_mempool *large; /* the same: for packets beyond an mbuf of pool; never sent */
@@ -134,5 +149,11 @@ int gw_worker_main(void *w);
 
 /** One round of the poll loop: what tests and benches call too. Returns packets found. */
 unsigned int gw_worker_round(struct gw_worker *w);
+
+/** Take all that other workers have handed us by now. For a message; worker. */
+void gw_worker_drain(struct gw_worker *w);
+
+/** Send and hand off all that is staged. For a message; worker. */
+void gw_worker_flush(struct gw_worker *w);
 
 #endif /* WORKER_H */

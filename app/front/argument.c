@@ -95,6 +95,14 @@ is_pcpu(const char *s)
 }
 
 static bool
+is_worker(const char *s)
+{
+	uint64_t v;
+
+	return gw_cmd_number(s, GW_MAX_WORKERS - 1, &v);
+}
+
+static bool
 is_addr(const char *s)
 {
 	struct gw_addr addr;
@@ -136,6 +144,7 @@ static const struct gw_argument arguments[] = {
 		{"PORT", "of a port", NULL, GW_CMD_PORTS},
 		{"SPI", "a number, 0x... or decimal", is_spi, 0},
 		{"PCPU", "the number of the worker that is to own it, from 0", is_pcpu, 0},
+		{"WORKER", "the number of a worker, from 0", is_worker, 0},
 		{"SRC", "an IPv4 or IPv6 address", is_addr, 0},
 		{"DST", "an IPv4 or IPv6 address", is_addr, 0},
 		{"PROTO", "tcp, udp, icmp, icmpv6, sctp, dccp, gre, esp or 0 to 255", is_proto, 0},

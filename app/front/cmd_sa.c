@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* "sa add" and "sa del". Keys come from a file only, so none gets into a history. */
+/* "sa add", "sa move" and "sa del". Keys come from a file only, so none gets into a history. */
 
 #include <errno.h>
 #include <string.h>
@@ -65,25 +65,34 @@ fill(const struct gw_cmd *cmd, const struct ipsec_pcpu_sa_params *from,
 	}
 }
 
-int
-gw_cmd_sa_add(struct gw_cmd *cmd)
+/** The tunnel that is named; NULL, and the reason is set. */
+static struct gw_tunnel *
+tunnel_of(struct gw_cmd *cmd)
 {
 	const char *name = gw_cmd_arg(cmd, "TUNNEL");
 	struct gw_tunnel *t = gw_tunnel_find(cmd->gw, name);
+
+	if (t == NULL)
+		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"", name);
+	return t;
+}
+
+int
+gw_cmd_sa_add(struct gw_cmd *cmd)
+{
+	struct gw_tunnel *t = tunnel_of(cmd);
 	const struct ipsec_pcpu_sa_params *from;
 	struct gw_config_sa sa = {0};
 	int rc;
 
-	if (t == NULL) {
-		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"", name);
+	if (t == NULL)
 		return -ENOENT;
-	}
 	from = like(t, direction(cmd), pcpu_of(cmd));
 	if (from == NULL) {
 		gw_error_set(&cmd->err, NULL, 0,
 				"tunnel \"%s\" has no SA of this direction to take the algorithm "
 				"from: the first one goes into the configuration file",
-				name);
+				t->cfg->name);
 		return -ENOENT;
 	}
 	fill(cmd, from, &sa.prm);
@@ -95,14 +104,22 @@ gw_cmd_sa_add(struct gw_cmd *cmd)
 }
 
 int
+gw_cmd_sa_move(struct gw_cmd *cmd)
+{
+	struct gw_tunnel *t = tunnel_of(cmd);
+
+	if (t == NULL)
+		return -ENOENT;
+	return gw_sa_move(cmd->gw, t, direction(cmd), number(cmd, "SPI"), number(cmd, "WORKER"),
+			&cmd->err);
+}
+
+int
 gw_cmd_sa_del(struct gw_cmd *cmd)
 {
-	const char *name = gw_cmd_arg(cmd, "TUNNEL");
-	struct gw_tunnel *t = gw_tunnel_find(cmd->gw, name);
+	struct gw_tunnel *t = tunnel_of(cmd);
 
-	if (t == NULL) {
-		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"", name);
+	if (t == NULL)
 		return -ENOENT;
-	}
 	return gw_sa_del(cmd->gw, t, direction(cmd), number(cmd, "SPI"), &cmd->err);
 }

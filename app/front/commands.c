@@ -43,6 +43,8 @@ const struct gw_command gw_commands[] = {
 		{"tunnel up|down NAME", gw_cmd_tunnel, "take a tunnel up or down; its SAs stay"},
 		{"sa add TUNNEL in|out SPI PCPU|any KEYFILE [SPORT DPORT]", gw_cmd_sa_add,
 				"add an SA: algorithm, ESN and window as the tunnel's others; UDP ports: encapsulated"},
+		{"sa move TUNNEL in|out SPI WORKER", gw_cmd_sa_move,
+				"bring an SA to another worker; an outbound one changes places with its SA"},
 		{"sa del TUNNEL in|out SPI", gw_cmd_sa_del, "remove an SA and wipe its key"},
 		{"exit", gw_cmd_exit, "leave this console; the gateway goes on (Ctrl-D, too)"},
 		{"quit", gw_cmd_quit, "end the gateway: drain, print totals, wipe keys"},

@@ -75,6 +75,7 @@ gw_cmd_fn gw_cmd_start;
 gw_cmd_fn gw_cmd_stop;
 gw_cmd_fn gw_cmd_tunnel;
 gw_cmd_fn gw_cmd_sa_add;
+gw_cmd_fn gw_cmd_sa_move;
 gw_cmd_fn gw_cmd_sa_del;
 
 /* the console itself */

@@ -17,6 +17,7 @@
 #include <ena_tweaks.h>
 
 #include "../datapath/frag.h"
+#include "../datapath/worker.h"
 #include "../log.h"
 
 /** DPDK's own bound is RTE_MEMPOOL_CACHE_MAX_SIZE (512), and pool size / 1.5. */
@@ -373,6 +374,8 @@ gw_port_pool_need(const struct gw_config *cfg, unsigned int n_workers)
 	}
 	/* hand-off rings of 1024: two of each worker full at the same time */
 	n += n_workers * RTE_MIN((n_workers - 1) * 1024, 2048u);
+	/* packets that wait for an SA: where a quarter of the workers has as many as it can */
+	n += (n_workers + 2) / 4 * GW_PARK_RING;
 	/* to and from control, fragments, packets that wait for a neighbour */
 	n += n_workers * 1024 + 1024;
 	/* a cache holds up to 1.5 times its size */

@@ -194,6 +194,8 @@ struct ipsec_pcpu_sa_stats {
 	uint64_t seq; /**< Last sent, or highest authenticated. */
 	uint64_t lost; /**< Inbound: numbers below seq that never came, too late ones included. */
 	uint64_t displaced; /**< Inbound: the furthest behind seq that a packet was accepted. */
+	uint64_t foreign; /**< Inbound: handed over from another thread; see @a landed. */
+	uint32_t landed; /**< Inbound: which thread that was the last time; or IPSEC_PCPU_ANY. */
 	uint64_t drops[IPSEC_PCPU_N_DROPS];
 };
 
@@ -273,6 +275,12 @@ void ipsec_pcpu_sa_set_seq_limit(struct ipsec_pcpu_sa *sa, uint64_t seq_limit);
 
 /** Count @p n packets that the caller drops for a reason found after decapsulation. Owner. */
 void ipsec_pcpu_sa_count_drop(struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_drop reason, uint16_t n);
+
+/**
+ * Note that @p n packets of a burst that decapsulated well had landed on thread number @p landed,
+ * which is not the owner. Owner.
+ */
+void ipsec_pcpu_sa_count_foreign(struct ipsec_pcpu_sa *sa, uint16_t n, uint32_t landed);
 
 /** Read the counters. Any thread; each value is whole, but they are not one snapshot. */
 void ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *stats);

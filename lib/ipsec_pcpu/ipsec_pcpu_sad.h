@@ -55,6 +55,12 @@ void ipsec_pcpu_sad_init(struct ipsec_pcpu_sad *sad, uint32_t capacity);
  */
 int ipsec_pcpu_sad_add(struct ipsec_pcpu_sad *sad, const struct ipsec_pcpu_sad_entry *entry);
 
+/**
+ * Put an entry in place of that of its SPI: another owner, or the SA itself. Pointers to the
+ * entry stay valid. -ENOENT where there is none of that SPI. Owner.
+ */
+int ipsec_pcpu_sad_set(struct ipsec_pcpu_sad *sad, const struct ipsec_pcpu_sad_entry *entry);
+
 /** Remove an SA; -ENOENT where there is none of that SPI. Owner. */
 int ipsec_pcpu_sad_del(struct ipsec_pcpu_sad *sad, uint32_t spi);
 

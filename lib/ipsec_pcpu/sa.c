@@ -220,6 +220,7 @@ ipsec_pcpu_sa_init(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 	sa->udp_len = params_udp_len(prm);
 	sa->outer_len = params_l3_len(prm) + sa->udp_len;
 	sa->seq = prm->seq;
+	sa->landed = IPSEC_PCPU_ANY;
 	sa->hard_packets = prm->hard_packets != 0 ? prm->hard_packets : UINT64_MAX;
 	sa->hard_bytes = prm->hard_bytes != 0 ? prm->hard_bytes : UINT64_MAX;
 	if (prm->dir == IPSEC_PCPU_OUT)
@@ -256,6 +257,13 @@ ipsec_pcpu_sa_count_drop(struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_drop reason, 
 	counter_add(&sa->drops[reason], n);
 }
 
+void
+ipsec_pcpu_sa_count_foreign(struct ipsec_pcpu_sa *sa, uint16_t n, uint32_t landed)
+{
+	counter_add(&sa->foreign, n);
+	__atomic_store_n(&sa->landed, landed, __ATOMIC_RELAXED);
+}
+
 /** Sequence numbers that the top has passed and no packet came with. */
 static uint64_t
 lost(const struct ipsec_pcpu_sa *sa, uint64_t top)
@@ -277,6 +285,8 @@ ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *
 	stats->seq = __atomic_load_n(seq, __ATOMIC_RELAXED);
 	stats->lost = sa->dir == IPSEC_PCPU_IN ? lost(sa, stats->seq) : 0;
 	stats->displaced = __atomic_load_n(&sa->replay.displaced, __ATOMIC_RELAXED);
+	stats->foreign = __atomic_load_n(&sa->foreign, __ATOMIC_RELAXED);
+	stats->landed = __atomic_load_n(&sa->landed, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
 		stats->drops[i] = __atomic_load_n(&sa->drops[i], __ATOMIC_RELAXED);
 }

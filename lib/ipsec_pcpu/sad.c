@@ -49,6 +49,17 @@ ipsec_pcpu_sad_add(struct ipsec_pcpu_sad *sad, const struct ipsec_pcpu_sad_entry
 	return 0;
 }
 
+int
+ipsec_pcpu_sad_set(struct ipsec_pcpu_sad *sad, const struct ipsec_pcpu_sad_entry *entry)
+{
+	const struct ipsec_pcpu_sad_entry *old = ipsec_pcpu_sad_lookup(sad, entry->spi);
+
+	if (old == NULL)
+		return -ENOENT;
+	sad->slot[old - sad->slot] = *entry;
+	return 0;
+}
+
 /** Whether an entry whose search starts at @p home may stand at @p hole instead of at @p i. */
 static bool
 sad_may_move(const struct ipsec_pcpu_sad *sad, uint32_t home, uint32_t hole, uint32_t i)

@@ -244,6 +244,14 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 }
 
 int
+gw_sa_move(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
+		uint16_t worker, struct gw_error *err)
+{
+	noted("move %s %s %x %u", t->cfg->name, dir == IPSEC_PCPU_IN ? "in" : "out", spi, worker);
+	return 0;
+}
+
+int
 gw_port_promisc(struct gw *gw, const char *port, bool on, struct gw_error *err)
 {
 	noted("promisc %s %d", port, on);

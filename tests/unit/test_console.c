@@ -166,6 +166,9 @@ test_verbs(void **state)
 	does("stop", 0, "forwarding 0", "");
 	does("tunnel down paris", 0, "tunnel paris 0", "");
 	does("tunnel u oslo", 0, "tunnel oslo 1", "");
+	does("sa move paris in 0x2001 3", 0, "move paris in 2001 3", "");
+	does("sa move paris out 0x2001 64", -EINVAL, "",
+			"error: word 6: \"64\"? expected WORKER (the number of a worker, from 0)\n");
 	does("sa del paris out 0x1001", -ENOENT, "del paris out 1001", "error: no such SA\n");
 	does("explain 10.1.0.1 ::1 udp", -EINVAL, "",
 			"error: word 3: source and destination must be of one family, IPv4 or IPv6\n");

@@ -17,11 +17,7 @@
 
 #include <cmocka.h>
 
-#include <rte_log.h>
-#include <rte_malloc.h>
-
-#include "control/control_priv.h"
-#include "log.h"
+#include "fake_workers.h"
 
 #define N_WORKERS 3
 #define KEY(first) first "102030405060708090a0b0c0d0e0f10111213"
@@ -43,109 +39,6 @@ static const char text[] =
 static char dir[] = "/var/tmp/test_tunnel.XXXXXX";
 static struct gw gw;
 
-/* What is linked in place of workers, EAL and tables */
-
-int gw_logtype;
-
-int
-rte_log(uint32_t level, uint32_t type, const char *format, ...)
-{
-	return 0;
-}
-
-void *
-rte_zmalloc(const char *type, size_t size, unsigned int align)
-{
-	void *p = aligned_alloc(align, RTE_ALIGN_CEIL(size, align));
-
-	return p != NULL ? memset(p, 0, size) : NULL;
-}
-
-void
-rte_free(void *p)
-{
-	free(p);
-}
-
-void
-gw_sel_compile(struct gw_sel_in *in, const struct gw_selector *sel)
-{
-}
-
-int
-gw_view_update(struct gw *g, struct gw_error *err)
-{
-	return 0;
-}
-
-static struct fake {
-	struct ipsec_pcpu_sa *own; /* of the tunnel */
-	struct ipsec_pcpu_sa *fallback;
-	uint32_t spi[16]; /* inbound; 0: free */
-	bool asleep;
-	struct gw_msg waiting[64];
-	unsigned int n_waiting;
-} worker[N_WORKERS];
-
-static int
-find_spi(const struct fake *w, uint32_t spi)
-{
-	for (unsigned int i = 0; i < RTE_DIM(w->spi); i++)
-		if (w->spi[i] == spi)
-			return i;
-	return -1;
-}
-
-static int
-handle(struct fake *w, const struct gw_msg *m)
-{
-	int at;
-
-	switch (m->type) {
-	case GW_MSG_SA_OUT:
-		w->own = m->sa;
-		w->fallback = m->fallback;
-		return 0;
-	case GW_MSG_SAD_ADD:
-		if (find_spi(w, m->spi) >= 0)
-			return -EEXIST;
-		w->spi[find_spi(w, 0)] = m->spi;
-		return 0;
-	case GW_MSG_SAD_DEL:
-		at = find_spi(w, m->spi);
-		if (at < 0)
-			return -ENOENT;
-		w->spi[at] = 0;
-		return 0;
-	case GW_MSG_SEQ_LIMIT:
-		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
-		return 0;
-	default:
-		return -ENOTSUP;
-	}
-}
-
-int
-gw_tell(struct gw *g, unsigned int id, struct gw_msg *msg)
-{
-	struct fake *w = &worker[id];
-
-	if (!w->asleep)
-		return handle(w, msg);
-	assert_true(w->n_waiting < RTE_DIM(w->waiting));
-	w->waiting[w->n_waiting++] = *msg;
-	return -ETIMEDOUT;
-}
-
-static void
-wake_up(struct fake *w)
-{
-	for (unsigned int i = 0; i < w->n_waiting; i++)
-		handle(w, &w->waiting[i]);
-	w->n_waiting = 0;
-	w->asleep = false;
-}
-
 /* A gateway of one tunnel */
 
 static int
@@ -155,7 +48,7 @@ try_start(const char *out0, const char *in0, struct gw_error *err)
 	int rc;
 
 	memset(&gw, 0, sizeof(gw));
-	memset(worker, 0, sizeof(worker));
+	fake_workers_reset();
 	snprintf(conf, sizeof(conf), text, dir, out0, in0);
 	if (gw_config_parse(conf, "gw.conf", &gw.cfg, err) != 0)
 		fail_msg("%s", err->text);
@@ -395,7 +288,7 @@ test_add_out_late(void **state)
 	new = find(0x1010);
 	assert_non_null(new);
 	assert_ptr_equal(t->out[0].own, new); /* its message is on the way */
-	assert_ptr_equal(worker[0].own, old->sa);
+	assert_ptr_equal(worker[0].out.sa, old->sa);
 	/* nothing to change for anybody, and still the worker has the old one */
 	assert_int_equal(del(IPSEC_PCPU_OUT, 0x1000, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "SA 0x00001000 is removed, but a worker does not answer"));
@@ -403,16 +296,16 @@ test_add_out_late(void **state)
 	assert_false(in_config(0x1000));
 	assert_int_equal(gw.n_zombies, 1);
 	assert_ptr_equal(gw.zombies[0], old);
-	assert_ptr_equal(worker[0].own, old->sa);
+	assert_ptr_equal(worker[0].out.sa, old->sa);
 	/* its numbers are not free: the worker may go on sending */
 	assert_true(gw_reserve_get(gw.reserve, old->reserve_id, GW_RESERVE_OUT) == old->reserved);
-	wake_up(&worker[0]);
-	assert_ptr_equal(worker[0].own, new->sa);
+	fake_wake(&worker[0]);
+	assert_ptr_equal(worker[0].out.sa, new->sa);
 	/* from now on as ever */
 	assert_int_equal(add(0x1010, 0x1000, 8, &err), 0);
 	assert_int_equal(del(IPSEC_PCPU_OUT, 0x1010, &err), 0);
 	assert_int_equal(gw.n_zombies, 1);
-	assert_ptr_equal(worker[0].own, find(0x1000)->sa);
+	assert_ptr_equal(worker[0].out.sa, find(0x1000)->sa);
 	stop(true);
 	assert_int_equal(gw.n_zombies, 0);
 	assert_null(gw.zombies);
@@ -429,10 +322,10 @@ test_add_in_late(void **state)
 	assert_int_equal(add(0x2000, 0x2010, 7, &err), -ETIMEDOUT);
 	assert_non_null(strstr(err.text, "a worker does not answer; the SA stays"));
 	assert_non_null(find(0x2010));
-	assert_true(find_spi(&worker[0], 0x2010) >= 0 && find_spi(&worker[2], 0x2010) >= 0);
-	assert_true(find_spi(&worker[1], 0x2010) < 0);
-	wake_up(&worker[1]);
-	assert_true(find_spi(&worker[1], 0x2010) >= 0);
+	assert_true(fake_spi(&worker[0], 0x2010) != NULL && fake_spi(&worker[2], 0x2010) != NULL);
+	assert_true(fake_spi(&worker[1], 0x2010) == NULL);
+	fake_wake(&worker[1]);
+	assert_true(fake_spi(&worker[1], 0x2010) != NULL);
 	stop(true);
 }
 
@@ -443,16 +336,16 @@ test_del_in_late(void **state)
 	struct gw_error err;
 
 	start();
-	worker[0].spi[find_spi(&worker[0], 0x2001)] = 0;
+	fake_spi(&worker[0], 0x2001)->spi = 0;
 	worker[2].asleep = true;
 	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), -ETIMEDOUT);
 	assert_int_equal(gw.n_zombies, 1);
 	assert_null(find(0x2001));
 	assert_false(in_config(0x2001));
 	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), -ENOENT);
-	wake_up(&worker[2]);
+	fake_wake(&worker[2]);
 	assert_int_equal(add(0x2000, 0x2001, 7, &err), 0); /* its SPI is free */
-	worker[0].spi[find_spi(&worker[0], 0x2001)] = 0;
+	fake_spi(&worker[0], 0x2001)->spi = 0;
 	assert_int_equal(del(IPSEC_PCPU_IN, 0x2001, &err), 0);
 	assert_int_equal(gw.n_zombies, 1);
 	stop(true);
@@ -465,14 +358,14 @@ test_add_fails(void **state)
 	struct gw_error err;
 
 	start();
-	worker[2].spi[find_spi(&worker[2], 0)] = 0x2010;
+	fake_spi(&worker[2], 0)->spi = 0x2010;
 	assert_int_equal(add(0x2000, 0x2010, 7, &err), -EEXIST);
 	assert_non_null(strstr(
 			err.text, "SA 0x00002010 cannot be installed: there is one of that"));
 	assert_null(find(0x2010));
 	assert_int_equal(gw.n_zombies, 0);
 	for (unsigned int w = 0; w < N_WORKERS; w++)
-		assert_true(find_spi(&worker[w], 0x2010) < 0);
+		assert_true(fake_spi(&worker[w], 0x2010) == NULL);
 	stop(true);
 }
 
