@@ -32,8 +32,11 @@ struct gw_reass;
  * while the other runs.
  */
 #define GW_HANDOFF_RING 1024
-/** How many packets may wait at a worker for an SA that is on its way to another one. */
-#define GW_PARK_RING 2048
+/**
+ * How many packets may wait at a worker for an SA that is on its way to another one:
+ * as many as the hand-off ring takes, on which they then go all at once.
+ */
+#define GW_PARK_RING GW_HANDOFF_RING
 #define GW_PUNT_RING 512
 #define GW_INJECT_RING 512
 

@@ -194,7 +194,7 @@ test_pool(void **state)
 	unsigned int one = gw_port_pool_need(&cfg, 1), two = gw_port_pool_need(&cfg, 2);
 	struct rte_mempool *small;
 
-	assert_true(two >= 8192 && two <= 20480);
+	assert_true(two >= 8192 && two <= 18432);
 	assert_true(one >= 4096 && one < two);
 	assert_true(gw_port_pool_need(&cfg, 16) > 7 * two);
 	cfg.mbufs = 777;
