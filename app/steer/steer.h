@@ -39,7 +39,8 @@ struct gw_steer_sa {
 
 	/* from here on written by steer/ only */
 	bool has_hash;
-	bool seen; /* tuple and hash are those of a packet that was authentic */
+	bool seen; /* its tuple is that of a packet that was authentic */
+	bool nic_hash; /* has_hash: and it is the NIC's own, not what the key makes of the tuple */
 	uint32_t hash; /* has_hash: what RSS makes of its packets */
 	void *rule; /* the method's own; NULL: none */
 	enum gw_steer_state state;
@@ -117,7 +118,8 @@ extern const struct gw_steer_ops gw_steer_soft; /* the hand-off alone */
 
 struct gw_steer_port {
 	struct gw_port *port;
-	const struct gw_steer_ops *ops; /* in use */
+	enum gw_steer_want want; /* as gw_steer_open() was told */
+	const struct gw_steer_ops *ops; /* in use; NULL: closed */
 	void *state; /* the method's own */
 	/* by method: why it is not used; "" where it is, or was not tried */
 	char why_not[GW_MAX_STEER_METHODS][160];
@@ -231,5 +233,9 @@ bool gw_steer_predict(const struct gw_steer_port *sp, const struct ipsec_pcpu_tu
 
 /** Read key, table and hash types of a port that is started; try whether it can be written. */
 void gw_steer_rss_read(struct gw_steer_port *sp);
+
+/** One more thing that cannot be done: to rss->text. */
+void gw_steer_rss_note(struct gw_steer_rss_state *rss, const char *fmt, ...)
+		__attribute__((format(printf, 2, 3)));
 
 #endif /* STEER_H */
