@@ -317,6 +317,7 @@ plan_it(bool anew, uint64_t now)
 static void
 open_it(enum gw_steer_want want, const char *expected)
 {
+	err.text[0] = '\0';
 	assert_int_equal(gw_steer_open(&sp, &port, want, &err), 0);
 	assert_string_equal(sp.ops->name, expected);
 	assert_string_equal(err.text, "");
