@@ -34,6 +34,7 @@ static struct {
 	int info_rc, hash_rc, query_rc, update_rc; /* -errno: refuses */
 	bool deaf; /* takes what is written, and keeps what it had */
 	bool slips; /* takes it but for one entry */
+	bool garbles; /* makes another one of entry 3, whatever is written */
 	bool lies; /* reads back what was written, and spreads as before */
 	bool other_key; /* hashes with another one */
 	bool no_hash; /* packets come without */
@@ -125,6 +126,8 @@ rte_eth_dev_rss_reta_update(uint16_t port_id, struct rte_eth_rss_reta_entry64 *g
 		if (!nic.lies)
 			nic.spread[i] = queue;
 	}
+	if (nic.garbles)
+		nic.reta[3] ^= 1;
 	return 0;
 }
 
@@ -332,6 +335,67 @@ finish(void **state)
 	gw_steer_free(&sp);
 	assert_null(sp.sas);
 	return 0;
+}
+
+static inline const char *
+why_not(const char *method)
+{
+	int i = gw_steer_method(method);
+
+	assert_true(i >= 0);
+	return sp.why_not[i];
+}
+
+/** A packet of an SA with the hash that the NIC makes of it. */
+static inline bool
+see(struct gw_steer_sa *s)
+{
+	struct gw_steer_seen seen = {.tuple = s->tuple, .has_hash = !nic.no_hash};
+
+	seen.hash = real_hash(s);
+	return gw_steer_saw(&sp, s, &seen, &err);
+}
+
+/** Make the table, so that SAs without conflicts are right. */
+static inline void
+steer_all(void)
+{
+	struct gw_steer_plan plan = plan_it(true, 1);
+
+	carry_out(&plan, 1);
+}
+
+/** How many a plan would move. */
+static inline unsigned int
+n_follow(void)
+{
+	struct gw_steer_plan plan = plan_it(false, 1);
+	unsigned int n = plan.n_follow;
+
+	gw_steer_plan_free(&plan);
+	return n;
+}
+
+/** Judged so often, and nothing is given up before the last time. */
+static inline bool
+judge_until(struct gw_steer_sa *s, unsigned int times)
+{
+	for (unsigned int i = 0; i + 1 < times; i++)
+		assert_false(judge(s, 100));
+	return judge(s, 100);
+}
+
+static inline void
+misplace(struct gw_steer_sa *s)
+{
+	gw_steer_moved(&sp, s, (uint16_t)((nic.spread[real_hash(s) % nic.reta_size] + 1) % 4));
+}
+
+static inline void
+judge_all(unsigned int n)
+{
+	for (unsigned int i = 0; i < sp.n_sas; i++)
+		assert_false(judge(&sa[i], n));
 }
 
 #endif /* STEER_FAKE_H */
