@@ -72,10 +72,9 @@ check_ports(struct gw *gw)
 }
 
 /**
- * THE PLACE where steering is told that a port was started anew, with the view that
- * workers have still saying "down": what was written to the device is gone, the
- * redirection table is its own default again, rules are no more. gw_view_update() comes
- * behind it, so no packet arrives before.
+ * With the view that workers have still saying "down": what was written to the device is
+ * gone, the redirection table is its own default again, rules are no more.
+ * gw_view_update() comes behind it, so no packet arrives before.
  */
 static void
 port_started_anew(struct gw *gw, unsigned int port)
@@ -84,6 +83,7 @@ port_started_anew(struct gw *gw, unsigned int port)
 
 	GW_LOG(NOTICE, "port %s: reset, started anew with %u queues", p->name, p->n_rxq);
 	gw_ena_port_started(gw, port);
+	gw_steering_resume(gw, port);
 }
 
 /** All workers have a view in which the port is down, and have answered since. */
@@ -107,8 +107,10 @@ reset_port(struct gw *gw, unsigned int port)
 		GW_LOG(WARNING, "port %s: %s asks for a reset; until then what is to leave there is dropped (port_gone)",
 				p->name, p->driver);
 	rc = take_from_workers(gw, port, &err);
-	if (rc == 0)
+	if (rc == 0) {
+		gw_steering_suspend(gw, port);
 		rc = gw_port_reset(p, &gw->cfg.ports[port], &err);
+	}
 	if (rc < 0)
 		GW_LOG(ERR, "port %s: the reset failed, next attempt in %u s: %s", p->name,
 				gw_port_reset_failed(p, gw_now_ns()), err.text);
@@ -138,6 +140,7 @@ on_stats(void *arg, uint32_t events)
 
 	gw_stats_tick(gw);
 	gw_places_tick(gw);
+	gw_steering_tick(gw);
 	gw_sa_ends_tick(gw);
 	check_ports(gw);
 	gw_ena_tick(gw);
@@ -444,6 +447,8 @@ bring_up(struct gw *gw, struct gw_error *err)
 	if (rc == 0)
 		rc = gw_view_update(gw, err);
 	if (rc == 0)
+		rc = gw_steering_start(gw, err);
+	if (rc == 0)
 		rc = gw_workers_launch(gw, err);
 	if (rc == 0)
 		rc = start_timers(gw, err);
@@ -515,6 +520,7 @@ gw_fini(struct gw *gw, struct gw_totals *totals)
 	if (totals != NULL)
 		gw_stats_sum(gw, &totals->sum);
 	gw_tunnels_release(gw);
+	gw_steering_stop(gw);
 	gw_tunnels_free(gw);
 	gw_view_free(gw);
 	gw_kernel_close(gw);

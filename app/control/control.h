@@ -16,6 +16,7 @@
 #include "../host/netlink.h"
 #include "../host/port.h"
 #include "../host/tap.h"
+#include "../steer/steer.h"
 #include "config.h"
 #include "loop.h"
 #include "reserve.h"
@@ -37,6 +38,8 @@ struct gw_sa {
 	uint16_t placed; /* the worker where it was put; GW_NONE: where its number says */
 	uint16_t had; /* outbound: the worker that was told of it last; GW_NONE: none yet */
 	enum gw_move move; /* inbound */
+	struct gw_steer_sa *steer; /* inbound: how its packets are steered; NULL: on no port */
+	uint16_t steer_port; /* index of the port; GW_NONE: not known yet */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */
@@ -87,6 +90,9 @@ struct gw_held;
 /** Of ports on Amazon's ENA. */
 struct gw_ena;
 
+/** What is known of where packets land. */
+struct gw_steering;
+
 struct gw {
 	struct gw_config cfg;
 	struct gw_loop *loop;
@@ -109,6 +115,7 @@ struct gw {
 	struct gw_reserve *reserve; /* NULL: none */
 	struct gw_reserve *offers; /* without it: what peers were told; NULL: nothing yet */
 	struct gw_held *held;
+	struct gw_steering *steering; /* NULL: not yet */
 	struct gw_ena *ena; /* NULL: no port is one */
 	struct ipsec_pcpu_ctx *ctx; /* control's own, for making SAs */
 	int punt_fd; /* eventfd by which workers wake us */
@@ -227,6 +234,26 @@ void gw_stats_sum(const struct gw *gw, struct gw_counters *c);
 
 /** Counters of one SA since the last clear. */
 void gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats);
+
+/** How a port's inbound SAs are steered. */
+const struct gw_steer_port *gw_steering_port(const struct gw *gw, unsigned int port);
+
+/** What "steer rebalance" would do on a port, or has done. */
+struct gw_rebalance {
+	unsigned int changed; /* entries of the redirection table */
+	unsigned int moved; /* SAs that go to where their packets land */
+	unsigned int stay; /* SAs that land elsewhere, and stay: one worker would have too many */
+	unsigned int failed; /* SAs that could not be moved */
+};
+
+/** Look, do nothing. 0 or -ENOMEM. */
+int gw_rebalance_plan(const struct gw *gw, unsigned int port, struct gw_rebalance *r);
+
+/**
+ * Bring packets and SAs together on all ports at once: tables first, then the moves that are
+ * left. @p r has room for all ports. 0, or -errno and @p err set: what could be done is done.
+ */
+int gw_rebalance(struct gw *gw, struct gw_rebalance r[], struct gw_error *err);
 
 /** What AWS held back of a port's traffic, or did for it; sampled once a second. */
 struct gw_allowance {

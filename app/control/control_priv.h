@@ -72,6 +72,24 @@ void gw_place_successor(struct gw_tunnel *t, struct gw_sa *sa);
 /** Go on with what waits for a worker that did not answer, once it does. */
 void gw_places_tick(struct gw *gw);
 
+/* steering.c */
+
+/** Choose methods for all ports, which are started, and steer the SAs that are there. */
+int gw_steering_start(struct gw *gw, struct gw_error *err);
+/** Undo all on the ports; before they are closed, and while SAs are still there. */
+void gw_steering_stop(struct gw *gw);
+/** Before a port is stopped for a reset: its rules go with it. */
+void gw_steering_suspend(struct gw *gw, unsigned int port);
+/** After it was started anew; no packet has come since. */
+void gw_steering_resume(struct gw *gw, unsigned int port);
+/** An inbound SA has come, or is about to go; outbound: nothing. */
+void gw_steering_add(struct gw *gw, struct gw_sa *sa);
+void gw_steering_del(struct gw *gw, struct gw_sa *sa);
+/** An inbound SA has come to another worker. */
+void gw_steering_moved(struct gw *gw, struct gw_sa *sa);
+/** Once a second, after gw_stats_tick(): look where packets landed, and do what is to be done. */
+void gw_steering_tick(struct gw *gw);
+
 /* sequence.c */
 
 /**
@@ -119,6 +137,10 @@ void gw_ena_close(struct gw *gw);
 void gw_ena_port_started(struct gw *gw, unsigned int port);
 /** Once a second, after gw_stats_tick(). */
 void gw_ena_tick(struct gw *gw);
+
+/** Say what is odd about a hash that is not that of the key that was read. */
+void gw_ena_odd_hash(const struct gw *gw, unsigned int port, const uint8_t *key,
+		const struct ipsec_pcpu_tuple *tuple, uint32_t hash);
 
 /* stats.c */
 void gw_stats_tick(struct gw *gw);

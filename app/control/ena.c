@@ -308,3 +308,12 @@ gw_ena_tick(struct gw *gw)
 	sample(gw);
 	watch_flows(gw);
 }
+
+void
+gw_ena_odd_hash(const struct gw *gw, unsigned int port, const uint8_t *key,
+		const struct ipsec_pcpu_tuple *tuple, uint32_t hash)
+{
+	if (gw->port[port].is_ena)
+		GW_LOG(NOTICE, "port %s: %s", gw->port[port].name,
+				ena_hash_text(ena_hash_check(key, tuple, &hash)));
+}

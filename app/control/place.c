@@ -437,8 +437,10 @@ move_on(struct gw *gw, struct gw_sa *sa)
 		sa->move = GW_MOVE_TELL;
 	}
 	rc = worse(rc, tell_owner(gw, sa, sa->worker, sa->worker));
-	if (rc == 0)
+	if (rc == 0) {
 		sa->move = GW_MOVE_NONE;
+		gw_steering_moved(gw, sa);
+	}
 	return rc;
 }
 

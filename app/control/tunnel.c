@@ -71,7 +71,7 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 		goto fail;
 	sa->prm = *prm;
 	sa->tunnel = t->id;
-	sa->worker = sa->placed = sa->had = GW_NONE;
+	sa->worker = sa->placed = sa->had = sa->steer_port = GW_NONE;
 	sa->created = gw_now_ns();
 	sa->number = gw->sa_number++;
 	gw_reserve_id(gw->ctx, prm, sa->reserve_id);
@@ -329,6 +329,7 @@ gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, st
 								: strerror(-rc));
 		return rc;
 	}
+	gw_steering_add(gw, sa);
 	return gw_view_update(gw, err);
 }
 
@@ -360,6 +361,7 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 		return -ENOMEM;
 	}
 	gw->zombies = zombies;
+	gw_steering_del(gw, sa);
 	at = index_of(t, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;

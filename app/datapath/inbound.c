@@ -94,10 +94,21 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 		struct rte_mbuf *pkts[], uint16_t n)
 {
 	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
+	const struct rte_mbuf *noted = NULL;
+	struct gw_observed seen;
 	uint8_t reason[GW_BURST];
 	uint64_t bytes = 0;
-	uint16_t done = ipsec_pcpu_decap_burst(w->ctx, e->sa, pkts, n, reason);
+	uint16_t done;
 
+	/* fragments put together land anywhere: nothing to learn from */
+	if (unlikely(gw_observer_wants(&w->observer, e->spi)) && p.landed != GW_NONE) {
+		noted = pkts[0];
+		gw_observe_outer(noted, p.port, &seen);
+	}
+	done = ipsec_pcpu_decap_burst(w->ctx, e->sa, pkts, n, reason);
+	/* those that failed stand last */
+	if (unlikely(noted != NULL) && done > 0 && pkts[0] == noted)
+		gw_observe(&w->observer, e->spi, e->user, &seen);
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
 	if (unlikely(gw_is_foreign(w, p)))

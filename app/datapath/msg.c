@@ -120,6 +120,9 @@ gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
 	case GW_MSG_SEQ_LIMIT:
 		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
 		break;
+	case GW_MSG_OBSERVE:
+		m->result = (int)gw_observer_take(&w->observer, m->run, m->observed);
+		break;
 	case GW_MSG_NOP:
 		break;
 	case GW_MSG_RUN:

@@ -16,6 +16,7 @@
 
 #include "view.h"
 
+struct gw_observed;
 struct gw_worker;
 
 enum gw_msg_type {
@@ -29,6 +30,7 @@ enum gw_msg_type {
 	GW_MSG_SAD_DEL, /* forget an inbound SA; result: sa, if it was ours */
 	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us */
 	GW_MSG_SEQ_LIMIT, /* new end of the reserved sequence numbers of an SA of ours */
+	GW_MSG_OBSERVE, /* observed: what was noted, result: how many; run: note on, or no more */
 	GW_MSG_NOP, /* nothing: to see whether the worker answers */
 	GW_MSG_RUN, /* poll the ports, or not */
 	GW_MSG_EXIT, /* leave the loop */
@@ -40,6 +42,7 @@ struct gw_msg {
 	const struct gw_view *view;
 	struct ipsec_pcpu_sa *sa; /* NULL: none, or another's */
 	struct ipsec_pcpu_sa *fallback; /* NULL: none, or another's */
+	struct gw_observed *observed; /* of GW_OBSERVED_MAX; stays whatever comes */
 	uint64_t seq_limit;
 	uint32_t spi;
 	uint16_t tunnel;

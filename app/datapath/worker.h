@@ -22,6 +22,7 @@
 
 #include "counters.h"
 #include "icmp.h"
+#include "observe.h"
 #include "view.h"
 
 struct gw_reass;
@@ -139,6 +140,8 @@ struct gw_worker {
 	struct gw_staged tx[GW_MAX_PORTS] __rte_cache_aligned;
 	struct gw_staged stage[GW_MAX_WORKERS]; /* hand-off */
 	struct gw_staged punts;
+
+	struct gw_observer observer __rte_cache_aligned; /* how inbound packets come in */
 
 	/* the last answer of the policy, for as long as it fits */
 	struct gw_flow last_flow;

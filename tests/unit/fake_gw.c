@@ -37,7 +37,21 @@ static struct {
 	struct gw_worker worker[2];
 	struct gw_nl_neigh neigh[2];
 	struct gw_nl_route route[2];
+	struct gw_steer_port steer[2];
+	struct gw_steer_sa steer_sa[2];
 } f;
+
+static void
+describe(const struct gw_steer_port *sp, const struct gw_steer_sa *sa, char *out, size_t len)
+{
+	snprintf(out, len, "rule for 0x%x", sa->spi);
+}
+
+static const struct gw_steer_ops steer_flow = {
+		.name = "flow", .what = "a rule for each SA", .describe = describe};
+static const struct gw_steer_ops steer_soft = {
+		.name = "soft", .what = "the hand-off", .describe = describe};
+const struct gw_steer_ops *const gw_steer_methods[] = {&steer_flow, &steer_soft, NULL};
 
 static void
 noted(const char *fmt, ...)
@@ -110,6 +124,29 @@ make_tunnels(void)
 	f.view = (struct gw_view){.nh = f.nh, .n_nh = 2, .tunnel = f.tunnel_view, .n_tunnels = 2};
 }
 
+/** Two inbound SAs on the second port: one of a known hash, plain ESP. */
+static void
+make_steering(void)
+{
+	memset(f.steer, 0, sizeof(f.steer));
+	f.steer[0].ops = f.steer[1].ops = &steer_soft;
+	strcpy(f.steer[1].why_not[0], "net_null takes no ESP rule");
+	f.steer[1].rss = (struct gw_steer_rss_state){
+			.has_reta = true, .reta_size = 128, .reta = {[5] = 1}, .writes = 3};
+	f.steer[1].n_sas = 2;
+	for (unsigned int i = 0; i < 2; i++) {
+		f.steer_sa[i] = (struct gw_steer_sa){.spi = f.sa[2 * i].prm.spi,
+				.tuple.family = AF_INET,
+				.tuple.sport = 50000,
+				.tuple.dport = i == 0 ? 4500 : 0,
+				.has_hash = i == 0,
+				.hash = 0xabc00085,
+				.state = i == 0 ? GW_STEER_VERIFIED : GW_STEER_ASTRAY};
+		f.sa[2 * i].steer = &f.steer_sa[i];
+		f.sa[2 * i].steer_port = 1;
+	}
+}
+
 static void
 make_ports(struct gw *gw)
 {
@@ -169,6 +206,7 @@ fake_gw_new(void)
 	assert_non_null(gw->loop);
 	make_ports(gw);
 	make_sas();
+	make_steering();
 	make_tunnels();
 	make_kernel();
 	gw->tunnel = f.tunnel;
@@ -248,6 +286,27 @@ gw_sa_move(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t
 		uint16_t worker, struct gw_error *err)
 {
 	noted("move %s %s %x %u", t->cfg->name, dir == IPSEC_PCPU_IN ? "in" : "out", spi, worker);
+	return 0;
+}
+
+const struct gw_steer_port *
+gw_steering_port(const struct gw *gw, unsigned int port)
+{
+	return &f.steer[port];
+}
+
+int
+gw_rebalance_plan(const struct gw *gw, unsigned int port, struct gw_rebalance *r)
+{
+	*r = (struct gw_rebalance){.changed = 7, .moved = port, .stay = 2};
+	return 0;
+}
+
+int
+gw_rebalance(struct gw *gw, struct gw_rebalance r[], struct gw_error *err)
+{
+	noted("rebalance");
+	r[0] = r[1] = (struct gw_rebalance){.changed = 7, .moved = 1};
 	return 0;
 }
 

@@ -55,6 +55,21 @@ gw_view_update(struct gw *g, struct gw_error *err)
 }
 
 void
+gw_steering_add(struct gw *g, struct gw_sa *sa)
+{
+}
+
+void
+gw_steering_del(struct gw *g, struct gw_sa *sa)
+{
+}
+
+void
+gw_steering_moved(struct gw *g, struct gw_sa *sa)
+{
+}
+
+void
 fake_workers_reset(void)
 {
 	memset(worker, 0, sizeof(worker));

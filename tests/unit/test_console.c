@@ -132,6 +132,17 @@ test_contents(void **state)
 			"{\"port\":\"wan\",\"name\":\"bw_out_allowance_exceeded\","
 			"\"value\":70,\"per_second\":13,\"what\":\"too fast\"}");
 	shows("show allowances json", "\"ena_srd_mode\",\"value\":3,\"per_second\":null");
+	shows("show steer", "wan   soft     ");
+	shows("show steer", "wan   flow  net_null takes no ESP rule");
+	shows("show steer",
+			"paris   0x00001000  wan   udp 0.0.0.0 port 50000 -> 0.0.0.0 port 4500  "
+			"0xabc00085      5      1       0");
+	shows("show steer", "verified  rule for 0x1000");
+	shows("show steer", "esp 0.0.0.0 -> 0.0.0.0  ");
+	shows("show steer json", "\"hash\":null,\"entry\":null,\"queue\":null,\"worker\":0");
+	shows("show steer json", "\"state\":\"astray\"");
+	shows("show steer json",
+			"\"rebalance\":[\n{\"port\":\"lan\",\"entries\":7,\"moves\":0,\"stay\":2}");
 	shows("show neighbours", "stale");
 	shows("show routes json",
 			"\"via\":null,\"port\":\"-\",\"metric\":0,\"type\":\"blackhole\"");
@@ -169,6 +180,9 @@ test_verbs(void **state)
 	does("sa move paris in 0x2001 3", 0, "move paris in 2001 3", "");
 	does("sa move paris out 0x2001 64", -EINVAL, "",
 			"error: word 6: \"64\"? expected WORKER (the number of a worker, from 0)\n");
+	does("steer rebalance json", 0, "rebalance",
+			"[\n{\"port\":\"lan\",\"entries\":7,\"moves\":1,\"stay\":0},\n"
+			"{\"port\":\"wan\",\"entries\":7,\"moves\":1,\"stay\":0}]\n");
 	does("sa del paris out 0x1001", -ENOENT, "del paris out 1001", "error: no such SA\n");
 	does("explain 10.1.0.1 ::1 udp", -EINVAL, "",
 			"error: word 3: source and destination must be of one family, IPv4 or IPv6\n");
