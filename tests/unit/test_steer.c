@@ -198,6 +198,10 @@ test_majority(void **state)
 	assert_int_equal(sa[0].strikes, 0);
 	judge_part(UINT64_C(1) << 40, 0);
 	assert_true(sa[0].weight == UINT32_MAX);
+	packets[0] = 20;
+	sa[0].weight = 7;
+	judge_part(0, 0);
+	assert_int_equal(sa[0].weight, 7);
 }
 
 /** igb takes rules and ignores them. */
@@ -313,6 +317,96 @@ test_remap(void **state)
 	assert_non_null(sa[0].rule);
 }
 
+/** As the control thread does it, whatever comes of it. */
+static void
+plan_anything(uint64_t now)
+{
+	struct gw_steer_plan plan = plan_it(random_below(4) == 0, now);
+
+	for (unsigned int i = 0; i < plan.n_follow; i++)
+		assert_true(plan.follow[i].to < port.n_workers &&
+				plan.follow[i].to != plan.follow[i].sa->queue);
+	if (gw_steer_apply(&sp, &plan, &err) == 0)
+		for (unsigned int i = 0; i < plan.n_follow; i++) {
+			gw_steer_moved(&sp, plan.follow[i].sa, plan.follow[i].to);
+			gw_steer_followed(&sp, plan.follow[i].sa, now);
+		}
+	gw_steer_plan_free(&plan);
+}
+
+static void
+do_anything(unsigned int i, bool *listed, uint64_t now)
+{
+	switch (random_below(*listed ? 8 : 1)) {
+	case 0:
+		if (*listed) {
+			gw_steer_del(&sp, &sa[i]);
+		} else {
+			set_up_sa(i, (uint16_t)random_below(port.n_workers));
+			assert_int_equal(gw_steer_add(&sp, &sa[i]), 0);
+		}
+		*listed = !*listed;
+		break;
+	case 1:
+		gw_steer_moved(&sp, &sa[i], (uint16_t)random_below(port.n_workers));
+		break;
+	case 2:
+		sa[i].tuple.sport = (uint16_t)random_below(UINT16_MAX);
+		break;
+	case 3:
+		see(&sa[i]);
+		break;
+	case 4:
+		plan_anything(now);
+		break;
+	default:
+		judge(&sa[i], random_below(100));
+	}
+}
+
+static void
+check_all(void)
+{
+	assert_non_null(sp.ops);
+	assert_true((sp.state != NULL) == (sp.ops == &gw_steer_flow));
+	for (unsigned int i = 0; i < sp.n_sas; i++) {
+		assert_true(sp.sas[i]->rule == NULL || sp.ops == &gw_steer_flow);
+		assert_true(sp.sas[i]->has_hash || !sp.sas[i]->nic_hash);
+		assert_true(sp.sas[i]->state != GW_STEER_ASTRAY || sp.sas[i]->strikes >= 2);
+	}
+	if (sp.rss.has_reta)
+		assert_memory_equal(sp.rss.reta, nic.reta, nic.reta_size * sizeof(nic.reta[0]));
+}
+
+/** Anything in any order, with NICs that fail in any way, and resets. */
+static void
+test_any_order(void **state)
+{
+	for (unsigned int run = 0; run < 100; run++) {
+		bool listed[40] = {false};
+
+		make_nic((uint16_t)(1 + random_below(16)), 64);
+		port.n_workers = port.n_rxq + random_below(2) * 3;
+		for (unsigned int n = 0; n < 400; n++) {
+			if (n % 100 == 0) {
+				gw_steer_close(&sp);
+				rules.probe_rc = random_below(2) == 0 ? 0 : -ENOTSUP;
+				rules.works = random_below(2) == 0;
+				nic.update_rc = random_below(3) == 0 ? -EIO : 0;
+				nic.lies = random_below(2) == 0;
+				nic.slips = random_below(8) == 0;
+				nic.other_key = random_below(4) == 0;
+				gw_steer_open(&sp, &port, random_below(GW_STEER_SOFT + 1), &err);
+			}
+			if (n % 100 == 50 && random_below(4) == 0)
+				nic.update_rc = -EIO;
+			do_anything(n % 40, &listed[n % 40], n * SECOND);
+			check_all();
+		}
+		finish(NULL);
+	}
+}
+
 int
 main(void)
 {
@@ -326,6 +420,7 @@ main(void)
 			cmocka_unit_test(test_idle_rules),
 			cmocka_unit_test_teardown(test_good_rules, finish),
 			cmocka_unit_test_teardown(test_remap, finish),
+			cmocka_unit_test(test_any_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,6 +278,51 @@ test_candidates(void **state)
 	finish(NULL);
 }
 
+static void
+put(unsigned int i, uint16_t queue, uint16_t landed)
+{
+	sa[i].queue = queue;
+	sa[i].weight = 100;
+	sa[i].landed = landed;
+	sa[i].state = landed != GW_NONE ? GW_STEER_ASTRAY : GW_STEER_VERIFIED;
+}
+
+/** One that cannot leave makes it too many where another one was to come. */
+static void
+test_crowd(void **state)
+{
+	struct gw_steer_plan plan;
+
+	make_nic(N_WORKERS, 128);
+	open_it(GW_STEER_SOFT, "soft");
+	add_sas(17, N_WORKERS); /* of which one worker gets 8 at most */
+	put(0, 2, 1);
+	put(1, 1, 0);
+	for (unsigned int i = 2; i < 17; i++)
+		put(i, i < 10 ? 0 : 1, GW_NONE);
+	plan = pure_plan(true, 1);
+	assert_int_equal(plan.n_follow, 0);
+	assert_int_equal(plan.stay, 2);
+	gw_steer_plan_free(&plan);
+	/* with room for one, both */
+	put(2, 5, GW_NONE);
+	plan = pure_plan(true, 1);
+	assert_int_equal(plan.n_follow, 2);
+	assert_int_equal(plan.stay, 0);
+	gw_steer_plan_free(&plan);
+	finish(NULL);
+
+	/* of two, the one with traffic comes to the idle one; with traffic on both, it does not */
+	make_nic(2, 128);
+	open_it(GW_STEER_SOFT, "soft");
+	add_sas(2, 2);
+	put(0, 0, 1);
+	assert_int_equal(n_follow(), 1);
+	put(1, 1, GW_NONE);
+	assert_int_equal(n_follow(), 0);
+	finish(NULL);
+}
+
 /** 10, 20, ... 320 s; and after a time of peace from the beginning. */
 static void
 test_pauses(void **state)
@@ -323,7 +368,7 @@ test_fewer_queues(void **state)
 {
 	struct gw_steer_plan plan;
 
-	make_nic(4, 128);
+	make_nic(4, 16); /* entries are few: there are conflicts */
 	port.n_workers = N_WORKERS;
 	open_it(GW_STEER_AUTO, "rss");
 	add_sas(64, N_WORKERS);
@@ -395,6 +440,7 @@ main(void)
 			cmocka_unit_test(test_one_flow_in_turn),
 			cmocka_unit_test(test_no_flapping),
 			cmocka_unit_test(test_candidates),
+			cmocka_unit_test(test_crowd),
 			cmocka_unit_test(test_pauses),
 			cmocka_unit_test(test_fewer_queues),
 			cmocka_unit_test(test_counters_win),

@@ -151,8 +151,17 @@ test_commit(void **state)
 	set_up_sa(1, 0);
 	gw_steer_add(&sp, &sa[1]);
 	misplace(&sa[1]);
+	/* of one without a hash nobody knows whether it is one */
+	set_up_sa(2, 0);
+	sa[2].tuple.dport = 0;
+	gw_steer_add(&sp, &sa[2]);
+	sa[2].state = GW_STEER_ASTRAY;
+	sa[2].fresh = false;
 	steer_all();
 	assert_int_equal(sa[0].state, GW_STEER_VERIFIED);
+	assert_int_equal(sa[2].state, GW_STEER_UNSEEN);
+	assert_true(sa[2].fresh);
+	gw_steer_del(&sp, &sa[2]);
 	assert_int_equal(n_right(), 2);
 }
 
@@ -203,6 +212,7 @@ test_odd_hash(void **state)
 	assert_true(see(&sa[2]));
 	nic.other_key = true;
 	hash = sa[0].hash;
+	sa[0].state = GW_STEER_VERIFIED;
 	assert_true(sa[0].has_hash && sa[1].has_hash);
 	assert_false(see(&sa[0]));
 	snprintf(text, sizeof(text),
@@ -210,6 +220,7 @@ test_odd_hash(void **state)
 			sa[0].hash, hash);
 	assert_non_null(strstr(err.text, text));
 	assert_false(sp.rss.has_key);
+	assert_int_equal(sa[0].state, GW_STEER_UNSEEN); /* it was not what it was taken for */
 	assert_true(sa[0].has_hash && sa[0].nic_hash && sa[2].has_hash);
 	assert_false(sa[1].has_hash || sa[3].has_hash);
 	assert_false(gw_steer_predict(&sp, &sa[0].tuple, &hash, &queue, &err));
