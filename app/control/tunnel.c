@@ -59,6 +59,16 @@ free_sa(struct gw_sa *sa)
 	free(sa);
 }
 
+/** The node of the worker that an SA is for; one that is moved later stays where it is. */
+static int
+node_of(const struct gw *gw, const struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm)
+{
+	unsigned int number = prm->pcpu != IPSEC_PCPU_ANY ? prm->pcpu : t->id;
+	const struct gw_worker *w = gw->worker[number % gw->n_workers].w;
+
+	return w != NULL ? w->numa_node : SOCKET_ID_ANY;
+}
+
 /** An SA that no worker has yet; its reservation is in memory only. */
 static struct gw_sa *
 make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm,
@@ -76,7 +86,8 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 	sa->number = gw->sa_number++;
 	gw_reserve_id(gw->ctx, prm, sa->reserve_id);
 	gw_reserve_key_id(gw->ctx, prm, sa->key_id);
-	sa->sa = rte_zmalloc("gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE);
+	sa->sa = rte_zmalloc_socket(
+			"gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE, node_of(gw, t, prm));
 	if (sa->sa == NULL)
 		goto fail;
 	if (gw_sa_reserve(gw, sa, err) < 0)

@@ -30,7 +30,7 @@ rte_log(uint32_t level, uint32_t type, const char *format, ...)
 }
 
 void *
-rte_zmalloc(const char *type, size_t size, unsigned int align)
+rte_zmalloc_socket(const char *type, size_t size, unsigned int align, int node)
 {
 	void *p = aligned_alloc(align, RTE_ALIGN_CEIL(size, align));
 
