@@ -50,6 +50,12 @@ enum gw_steer_want {
 	GW_STEER_SOFT,
 };
 
+/** What is done where packets cross between NUMA nodes. */
+enum gw_numa_want {
+	GW_NUMA_WARN,
+	GW_NUMA_STRICT, /* the gateway does not start */
+};
+
 struct gw_config_port {
 	char name[GW_NAME_LEN]; /* of the kernel's TAP for it too, so at most 15 bytes */
 	char *device; /* an ethdev's name, or devargs to probe: "net_tap0,iface=lan" */
@@ -114,6 +120,7 @@ struct gw_config {
 	unsigned int mbufs; /* of the pool; 0: computed from ports and workers */
 	unsigned int icmp_rate; /* ICMP errors per second and worker */
 	bool source_check; /* clear packets: their source is to be routed to the port (RFC 3704) */
+	enum gw_numa_want numa;
 	bool mss_clamp; /* lower the MSS of TCP SYNs to what fits the tunnel */
 
 	struct gw_config_port *ports;

@@ -44,6 +44,21 @@ static const struct cfg_word any_pcpu[] = {
 	{NULL},
 };
 
+static const struct cfg_word steerings[] = {
+	{"auto", GW_STEER_AUTO},
+	{"flow", GW_STEER_FLOW},
+	{"tap", GW_STEER_TAP},
+	{"rss", GW_STEER_RSS},
+	{"soft", GW_STEER_SOFT},
+	{NULL},
+};
+
+static const struct cfg_word numa[] = {
+	{"warn", GW_NUMA_WARN},
+	{"strict", GW_NUMA_STRICT},
+	{NULL},
+};
+
 static const struct cfg_word protos[] = {
 	{"any", 0},
 	{"icmp", 1},
@@ -163,6 +178,10 @@ const struct cfg_key cfg_keys[] = {
 		"drop clear packets whose source is not routed to the port that they came from: "
 		"what is spoofed is not encrypted for the peer. false where routing is asymmetric",
 		FIELD(raw_config, cfg.source_check)},
+	{CFG_TOP, "numa", CFG_WORD, 0, 0, "warn",
+		"where packets cross between NUMA nodes: \"warn\" logs it at start, \"strict\" "
+		"does not start",
+		FIELD(raw_config, cfg.numa), WORDS(numa)},
 	{CFG_TOP, "ports", CFG_LIST, 0, 0, CFG_NONE, "the network devices",
 		LIST(raw_config, cfg.ports, cfg.n_ports, CFG_PORT)},
 	{CFG_TOP, "routes", CFG_LIST, 0, 0, CFG_NONE, "static routes, given to the kernel",
@@ -190,6 +209,12 @@ const struct cfg_key cfg_keys[] = {
 		FIELD(gw_config_port, rx_desc)},
 	{CFG_PORT, "tx_desc", CFG_NUMBER, 64, 32768, "1024", "transmit descriptors per queue",
 		FIELD(gw_config_port, tx_desc)},
+	{CFG_PORT, "steering", CFG_WORD, 0, 0, "auto",
+		"how the NIC brings an SA's packets to the worker that owns it: \"flow\" a rule for "
+		"each SPI, \"tap\" a program on a TAP, \"rss\" UDP ports and redirection table, "
+		"\"soft\" not at all: workers hand them over, as they do whenever the others fail. "
+		"\"auto\": the first of these that the port can do",
+		FIELD(gw_config_port, steering), WORDS(steerings)},
 
 	{CFG_ROUTE, "to", CFG_NET, 0, 0, CFG_REQUIRED, "the destination: \"0.0.0.0/0\"",
 		FIELD(gw_config_route, to)},

@@ -18,6 +18,24 @@ action_text(enum gw_action action)
 	return "?";
 }
 
+static const char *
+steering_text(enum gw_steer_want want)
+{
+	switch (want) {
+	case GW_STEER_AUTO:
+		return "auto";
+	case GW_STEER_FLOW:
+		return "flow";
+	case GW_STEER_TAP:
+		return "tap";
+	case GW_STEER_RSS:
+		return "rss";
+	case GW_STEER_SOFT:
+		return "soft";
+	}
+	return "?";
+}
+
 static void
 general(struct gw_doc *doc, const struct gw *gw)
 {
@@ -46,6 +64,8 @@ general(struct gw_doc *doc, const struct gw *gw)
 	gw_cell_num(t, cfg->icmp_rate);
 	gw_fact(t, "mss_clamp", "mss_clamp", GW_KIND_BOOL);
 	gw_cell_bool(t, cfg->mss_clamp);
+	gw_fact(t, "numa", "numa", GW_KIND_TEXT);
+	gw_cell_text(t, cfg->numa == GW_NUMA_STRICT ? "strict" : "warn");
 }
 
 /* "gw.conf:14" */
@@ -69,6 +89,7 @@ ports(struct gw_doc *doc, const struct gw_config *cfg)
 			{"promisc", "promisc", GW_KIND_BOOL},
 			{"rx_desc", "rx_desc", GW_KIND_COUNT},
 			{"tx_desc", "tx_desc", GW_KIND_COUNT},
+			{"steering", "steering", GW_KIND_TEXT},
 			{"where", "where", GW_KIND_TEXT},
 	};
 	struct gw_table *t = gw_doc_table(doc, "ports", NULL, columns, RTE_DIM(columns));
@@ -88,6 +109,7 @@ ports(struct gw_doc *doc, const struct gw_config *cfg)
 		gw_cell_bool(t, p->promisc);
 		gw_cell_num(t, p->rx_desc);
 		gw_cell_num(t, p->tx_desc);
+		gw_cell_text(t, steering_text(p->steering));
 		where_cell(t, p->file, p->line);
 		gw_text_fini(&s);
 	}

@@ -158,6 +158,7 @@ make_ports(struct gw *gw)
 		f.port_cfg[i].file = file;
 		f.port_cfg[i].line = 7;
 		f.port_cfg[i].n_addresses = 1;
+		f.port_cfg[i].steering = i == 0 ? GW_STEER_AUTO : GW_STEER_RSS;
 		gw_prefix_parse("192.0.2.1/24", &f.port_cfg[i].addresses[0]);
 		strcpy(gw->port[i].name, f.port_cfg[i].name);
 		strcpy(gw->port[i].driver, "net_null");

@@ -160,6 +160,13 @@ static const struct {
 	{"promisc = true", "promisc = 1", "gw.conf:6: port \"wan\": promisc wants true or false"},
 	{"name = \"wan\";", "", "gw.conf:6: name is missing"},
 	{"device = \"net_tap1\";", "", "gw.conf:6: port \"wan\": device is missing"},
+	{"mtu = 1400", "steering = \"fast\"", "gw.conf:6: port \"wan\": steering is \"auto\", \"flow\", \"tap\", "
+		"\"rss\", \"soft\", not \"fast\""},
+	{"mtu = 1400", "steering = 1", "gw.conf:6: port \"wan\": steering is \"auto\", "},
+	{"mtu = 1400", "steering = [ \"rss\" ]", "gw.conf:6: port \"wan\": steering wants a word"},
+	{"workers = 2;", "steering = \"rss\";", "gw.conf:2: unknown key \"steering\""},
+	{"workers = 2;", "numa = \"off\";", "gw.conf:2: numa is \"warn\", \"strict\", not \"off\""},
+	{"workers = 2;", "numa = true;", "gw.conf:2: numa wants a word"},
 	{"device = \"net_tap1\";", "device = \"\";", "gw.conf:6: port \"wan\": device is empty"},
 	{"routes = ( { to", "routes = ( 5, { to", "gw.conf:8: routes wants a list of groups"},
 	{"in = { spi = 0x1003; key = \"" KEY_IN2 "\"; };", "in = 5;", "gw.conf:16: tunnel \"paris\": in wants a group: { ... }"},
@@ -306,6 +313,38 @@ test_cases(void **state)
 		free(text);
 	}
 	assert_int_equal(bad, 0);
+}
+
+/* Each word means what it says; without one it is the first. */
+static void
+test_words(void **state)
+{
+	static const char *const steering[] = {"auto", "flow", "tap", "rss", "soft"};
+	static const char *const numa[] = {"warn", "strict"};
+	struct gw_config cfg;
+	struct gw_error err;
+	char part[64], *text;
+
+	for (unsigned int i = 0; i < RTE_DIM(steering); i++) {
+		snprintf(part, sizeof(part), "steering = \"%s\"", steering[i]);
+		text = edit("mtu = 1400", part);
+		assert_int_equal(gw_config_parse(text, "gw.conf", &cfg, &err), 0);
+		assert_int_equal(cfg.ports[0].steering, GW_STEER_AUTO);
+		assert_int_equal(cfg.ports[1].steering, GW_STEER_AUTO + i);
+		gw_config_free(&cfg);
+		free(text);
+	}
+	for (unsigned int i = 0; i < RTE_DIM(numa); i++) {
+		snprintf(part, sizeof(part), "numa = \"%s\";", numa[i]);
+		text = edit("workers = 2;", part);
+		assert_int_equal(gw_config_parse(text, "gw.conf", &cfg, &err), 0);
+		assert_int_equal(cfg.numa, GW_NUMA_WARN + i);
+		gw_config_free(&cfg);
+		free(text);
+	}
+	assert_int_equal(gw_config_parse(base, "gw.conf", &cfg, &err), 0);
+	assert_int_equal(cfg.numa, GW_NUMA_WARN);
+	gw_config_free(&cfg);
 }
 
 /* Two tunnels in one file: what must be there once only. */
@@ -758,6 +797,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_good),
 			cmocka_unit_test(test_cases),
+			cmocka_unit_test(test_words),
 			cmocka_unit_test(test_two_tunnels),
 			cmocka_unit_test(test_same_selectors),
 			cmocka_unit_test(test_same_ports),

@@ -125,6 +125,9 @@ test_contents(void **state)
 	shows("show drops json", "\"name\":\"integrity\",\"count\":6,\"w0\":3,\"w1\":3");
 	shows("show stats json", "\"in\":200,\"out\":198,\"drops\":18,\"difference\":2");
 	shows("show config", "gw.conf:7");
+	shows("show config json", "\"tx_desc\":0,\"steering\":\"auto\",");
+	shows("show config json", "\"steering\":\"rss\",\"where\":\"gw.conf:7\"");
+	shows("show config json", "\"numa\":\"warn\"");
 	shows("show ports json", "\"device\":\"net_null0,\\\"x\\\"\"");
 	shows("show ports", "resetting");
 	shows("show ports json", "\"resets\":2,\"note\":\"1 queue for");
