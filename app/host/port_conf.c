@@ -96,6 +96,8 @@ set_rss(struct setup *s)
 	if (rss->rss_hf == 0)
 		return;
 	s->conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+	/* what the NIC itself made of a packet says whether a prediction is right */
+	s->conf.rxmode.offloads |= s->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_RSS_HASH;
 	if (len < GW_RSS_KEY_LEN || len > sizeof(s->key))
 		return;
 	for (size_t i = 0; i < len; i++)

@@ -447,6 +447,25 @@ test_ena_key(void **state)
 	gw_port_close(&port);
 }
 
+/** The NIC's hash comes with each packet where it can, and where there is more than one queue. */
+static void
+test_hash(void **state)
+{
+	open_port("net_any");
+	assert_int_equal(dev.conf.rxmode.mq_mode, RTE_ETH_MQ_RX_RSS);
+	assert_true(dev.conf.rxmode.offloads == RTE_ETH_RX_OFFLOAD_RSS_HASH);
+	assert_true(port.rx_offloads == RTE_ETH_RX_OFFLOAD_RSS_HASH);
+	/* and no longer after it came back with one queue: there is no RSS then */
+	event(RTE_ETH_EVENT_INTR_RESET);
+	assert_true(gw_port_reset_due(&port, 1 * S));
+	dev.max_queues = 1;
+	assert_int_equal(gw_port_reset(&port, &cfg, &err), 0);
+	assert_int_equal(dev.conf.rxmode.mq_mode, RTE_ETH_MQ_RX_NONE);
+	assert_true(dev.conf.rxmode.offloads == 0);
+	assert_true(port.rx_offloads == 0);
+	gw_port_close(&port);
+}
+
 int
 main(void)
 {
@@ -459,6 +478,7 @@ main(void)
 			cmocka_unit_test(test_drivers_differ),
 			cmocka_unit_test(test_fewer_queues),
 			cmocka_unit_test(test_ena_key),
+			cmocka_unit_test(test_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
