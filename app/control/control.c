@@ -274,15 +274,15 @@ open_ports(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-/** Warn where packets would cross between NUMA nodes. */
-static void
-check_numa(const struct gw *gw)
+/** Where packets would cross between NUMA nodes. */
+static int
+check_numa(const struct gw *gw, struct gw_error *err)
 {
 	unsigned int lcores[GW_MAX_WORKERS];
 
 	for (unsigned int i = 0; i < gw->n_workers; i++)
 		lcores[i] = gw->worker[i].w->lcore;
-	gw_numa_check(gw->port, gw->n_ports, lcores, gw->n_workers);
+	return gw_numa_check(gw->port, gw->n_ports, lcores, gw->n_workers, gw->cfg.numa, err);
 }
 
 static int
@@ -435,6 +435,8 @@ bring_up(struct gw *gw, struct gw_error *err)
 	if (rc == 0)
 		rc = gw_workers_make(gw, err);
 	if (rc == 0)
+		rc = check_numa(gw, err); /* before anything is told to the kernel */
+	if (rc == 0)
 		rc = gw_kernel_open(gw, err);
 	if (rc == 0)
 		rc = gw_tunnels_make(gw, err);
@@ -454,8 +456,6 @@ bring_up(struct gw *gw, struct gw_error *err)
 		rc = start_timers(gw, err);
 	if (rc == 0)
 		rc = gw_set_forwarding(gw, true, err);
-	if (rc == 0)
-		check_numa(gw);
 	return rc;
 }
 

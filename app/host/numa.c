@@ -2,6 +2,7 @@
 
 #include "numa.h"
 
+#include <errno.h>
 #include <sched.h>
 
 #include <numa.h>
@@ -49,43 +50,40 @@ pool_node(struct rte_mempool *pool)
 	return node;
 }
 
+/** Of each CPU; of those that are not there: -1. Returns how many there may be. */
 static unsigned int
-check_port(const struct gw_port *port, const unsigned int *lcores, unsigned int n_workers)
+cpu_nodes(int nodes[CPU_SETSIZE])
 {
-	int mem = pool_node(port->pool);
-	unsigned int found = 0;
+	unsigned int n = RTE_MIN((unsigned int)CPU_SETSIZE, (unsigned int)numa_num_possible_cpus());
 
-	if (port->numa_node >= 0 && mem >= 0 && mem != port->numa_node) {
-		GW_LOG(WARNING,
-				"port %s is on NUMA node %d, its mbufs on node %d: "
-				"give EAL memory of node %d (--socket-mem)",
-				port->name, port->numa_node, mem, port->numa_node);
-		found++;
-	}
-	for (unsigned int i = 0; i < n_workers; i++) {
-		int node = lcore_node(lcores[i]);
-		int want = port->numa_node >= 0 ? port->numa_node : mem;
-
-		if (node < 0 || want < 0 || node == want)
-			continue;
-		GW_LOG(WARNING,
-				"worker %u (lcore %u) is on NUMA node %d, port %s on node %d: "
-				"each packet crosses nodes; choose lcores of node %d (-l)",
-				i, lcores[i], node, port->name, want, want);
-		found++;
-	}
-	return found;
+	for (unsigned int cpu = 0; cpu < n; cpu++)
+		nodes[cpu] = numa_node_of_cpu((int)cpu);
+	return n;
 }
 
-unsigned int
+int
 gw_numa_check(const struct gw_port *ports, unsigned int n_ports, const unsigned int *lcores,
-		unsigned int n_workers)
+		unsigned int n_workers, enum gw_numa_want want, struct gw_error *err)
 {
-	unsigned int found = 0;
+	static struct gw_error found[GW_NUMA_MAX_FINDINGS];
+	struct gw_numa_port at[GW_MAX_PORTS];
+	int workers[GW_MAX_WORKERS], cpus[CPU_SETSIZE];
+	struct gw_numa_site site = {at, n_ports, workers, n_workers, cpus, 0};
+	unsigned int n;
 
 	if (numa_available() < 0 || numa_max_node() == 0)
 		return 0;
+	site.n_cpus = cpu_nodes(cpus);
 	for (unsigned int i = 0; i < n_ports; i++)
-		found += check_port(&ports[i], lcores, n_workers);
-	return found;
+		at[i] = (struct gw_numa_port){
+				ports[i].name, ports[i].numa_node, pool_node(ports[i].pool)};
+	for (unsigned int i = 0; i < n_workers; i++)
+		workers[i] = lcore_node(lcores[i]);
+	n = gw_numa_find(&site, found);
+	for (unsigned int i = 0; i < n; i++)
+		GW_LOG(WARNING, "NUMA: %s", found[i].text);
+	if (n == 0 || want == GW_NUMA_WARN)
+		return 0;
+	gw_error_set(err, NULL, 0, "numa = \"strict\": %.480s", found[0].text);
+	return -EXDEV;
 }
