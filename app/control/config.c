@@ -287,6 +287,8 @@ parse_text(struct cfg_parse *p, struct gw_config *cfg)
 	if (rc == 0)
 		rc = cfg_build(p, cfg);
 	if (rc == 0)
+		rc = cfg_choose_sports(cfg, p->err);
+	if (rc == 0)
 		rc = gw_config_check(cfg, p->err);
 	if (rc != 0)
 		gw_config_free(cfg);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include <ipsec_pcpu.h>
+#include <ipsec_pcpu_steer.h>
 
 #include "../addr.h"
 #include "../gw_limits.h"
@@ -80,6 +81,14 @@ struct gw_config_route {
 
 struct gw_config_sa {
 	struct ipsec_pcpu_sa_params prm; /* saddr, daddr filled from the tunnel */
+	bool auto_sport; /* prm.encap_sport was chosen by us */
+	const char *file;
+	unsigned int line;
+};
+
+/** How the peer's NIC spreads what we send to it. */
+struct gw_config_peer_rss {
+	struct ipsec_pcpu_rss rss; /* n_queues 0: not known; reta NULL: as drivers fill it */
 	const char *file;
 	unsigned int line;
 };
@@ -93,6 +102,8 @@ struct gw_config_tunnel {
 	struct gw_config_sa *sas; /* both directions, in the order of the file */
 	unsigned int n_sas;
 	bool up; /* false: starts administratively down */
+	bool auto_sports; /* some SA's source port was to be chosen by us: so are later ones */
+	struct gw_config_peer_rss peer_rss;
 	const char *file;
 	unsigned int line;
 };
@@ -182,6 +193,35 @@ int gw_config_check_sa(const struct gw_config *cfg, const struct gw_config_tunne
  */
 bool gw_config_same_ports(
 		const struct ipsec_pcpu_sa_params *a, const struct ipsec_pcpu_sa_params *b);
+
+/** Source ports of per-CPU SAs (R15): the dynamic ports. */
+#define GW_MIN_AUTO_SPORT 49152
+#define GW_MAX_AUTO_SPORT 65535
+#define GW_ESP_PORT 4500
+
+/** A set of UDP ports. Zeroed: empty. */
+struct gw_port_set {
+	uint64_t bits[(UINT16_MAX + 1) / 64];
+};
+
+void gw_port_set_add(struct gw_port_set *set, uint16_t port);
+
+/**
+ * Choose the source port of an outbound SA: none of those @p taken, for the SA of pcpu p one
+ * that lands on the peer's queue p modulo its queues where that is known. It begins at a hash
+ * of the SPI, so that a restart chooses alike. The fallback SA gets 4500.
+ *
+ * @param sa
+ *   All is set but prm.encap_sport, which is set on 0.
+ * @return
+ *   0, or -ENOSPC and @p err set: there is none.
+ */
+int gw_config_choose_sport(const struct gw_config_tunnel *t, const struct gw_port_set *taken,
+		struct gw_config_sa *sa, struct gw_error *err);
+
+/** The queue of the peer's NIC that an outbound SA's packets land on. False: not known. */
+bool gw_config_peer_queue(const struct gw_config_tunnel *t, const struct ipsec_pcpu_sa_params *prm,
+		uint16_t *queue);
 
 /** The tunnel of this name; NULL: none. */
 const struct gw_config_tunnel *gw_config_tunnel_find(const struct gw_config *cfg, const char *name);

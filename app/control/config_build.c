@@ -138,8 +138,9 @@ build_sa(struct cfg_parse *p, const struct raw_tunnel *t, const struct raw_pair 
 	prm->flow_label = prm->family == AF_INET6 ? side->spi & 0xfffff : 0;
 	prm->saddr = out ? t->t.local.a : t->t.remote.a;
 	prm->daddr = out ? t->t.remote.a : t->t.local.a;
-	prm->encap_sport = side->sport;
-	prm->encap_dport = side->dport;
+	sa->auto_sport = side->sport == CFG_SPORT_AUTO;
+	prm->encap_sport = sa->auto_sport ? 0 : side->sport; /* 0: see cfg_choose_sports() */
+	prm->encap_dport = sa->auto_sport && side->dport == 0 ? GW_ESP_PORT : side->dport;
 	/* inbound, the source port is for show and steering: any is accepted */
 	if (!out && side->sport == 0)
 		prm->encap_sport = side->dport;

@@ -44,6 +44,11 @@ static const struct cfg_word any_pcpu[] = {
 	{NULL},
 };
 
+static const struct cfg_word auto_port[] = {
+	{"auto", CFG_SPORT_AUTO},
+	{NULL},
+};
+
 static const struct cfg_word steerings[] = {
 	{"auto", GW_STEER_AUTO},
 	{"flow", GW_STEER_FLOW},
@@ -131,9 +136,12 @@ static const struct cfg_word protos[] = {
 		"a file with the hex digits, instead of key; must not be readable by others", \
 		FIELD(raw_side, key_file)}, \
 	{section, "sport", CFG_NUMBER, 0, UINT16_MAX, "0", \
-		section == CFG_OUT ? "UDP source port (RFC 3948), another one for each worker; 0 with dport 0: no UDP" \
+		section == CFG_OUT ? "UDP source port (RFC 3948), another one for each worker; 0 with dport 0: no UDP. " \
+				     "\"auto\": we choose one of 49152 to 65535 that no other SA of the tunnel has, for the " \
+				     "fallback SA 4500; with peer_rss: one that lands on the peer's queue pcpu modulo its " \
+				     "queues. The same after a restart with the same file; dport left out is 4500 then" \
 				   : "UDP source port, the peer's; any is accepted; 0: as dport", \
-		FIELD(raw_side, sport)}, \
+		FIELD(raw_side, sport), WORDS(section == CFG_OUT ? auto_port : NULL)}, \
 	{section, "dport", CFG_NUMBER, 0, UINT16_MAX, "0", \
 		section == CFG_OUT ? "UDP destination port, the peer's: 4500" \
 				   : "UDP destination port, ours: 4500; 0: no UDP", \
@@ -242,6 +250,10 @@ const struct cfg_key cfg_keys[] = {
 		"pairs of SAs with static keys: one per CPU, and one with pcpu \"any\"",
 		LIST(raw_tunnel, pairs, n_pairs, CFG_PAIR)},
 
+	{CFG_TUNNEL, "peer_rss", CFG_GROUP, 0, 0, CFG_NONE,
+		"how the peer's NIC spreads what we send, where it is known",
+		GROUP(raw_tunnel, t.peer_rss, CFG_PEER_RSS)},
+
 	SELECTOR_KEYS(CFG_SELECTOR, gw_selector, ),
 
 	{CFG_PAIR, "pcpu", CFG_NUMBER, 0, UINT16_MAX, "any",
@@ -257,6 +269,19 @@ const struct cfg_key cfg_keys[] = {
 
 	SIDE_KEYS(CFG_OUT),
 	SIDE_KEYS(CFG_IN),
+
+	{CFG_PEER_RSS, "key", CFG_RSS_KEY, 0, 0, "ours",
+		"its RSS key (Linux: ethtool -x DEV); \"ours\": the key that this gateway gives to "
+		"its NICs, so the peer is one like it. As any key, hex digits want a file that others "
+		"cannot read",
+		FIELD(gw_config_peer_rss, rss.key)},
+	{CFG_PEER_RSS, "reta_size", CFG_NUMBER, 2, IPSEC_PCPU_MAX_RETA, "128",
+		"entries of its redirection table, a power of 2; entry i is taken to be queue i modulo "
+		"queues, as drivers fill it",
+		FIELD(gw_config_peer_rss, rss.reta_size)},
+	{CFG_PEER_RSS, "queues", CFG_NUMBER, 1, IPSEC_PCPU_MAX_RETA, CFG_REQUIRED,
+		"its receive queues: of a gateway like this one, its workers",
+		FIELD(gw_config_peer_rss, rss.n_queues)},
 
 	{CFG_POLICY, "action", CFG_WORD, 0, 0, CFG_REQUIRED, "what happens to the packet",
 		FIELD(gw_config_policy, action), WORDS(actions)},
@@ -299,6 +324,12 @@ const struct cfg_section_info cfg_sections[CFG_N_SECTIONS] = {
 		"Ports are those of a packet as it arrives.", NULL,
 		sizeof(struct raw_side), WHERE(raw_side, where.file, where.line),
 		.done = cfg_done_side},
+	[CFG_PEER_RSS] = {"tunnels[].peer_rss", "The peer's RSS",
+		"`peer_rss = { queues = 16; };` With it source ports are chosen (`sport = \"auto\"`) and "
+		"the peer's queue is told (`explain`). It holds for UDP, and where no NAT changes the "
+		"packets' addresses or ports on their way.", NULL,
+		sizeof(struct gw_config_peer_rss), WHERE(gw_config_peer_rss, file, line),
+		.done = cfg_done_peer_rss},
 	[CFG_POLICY] = {"policies[]", "Policies",
 		"Looked at in their order, before the selectors of the tunnels. At least one of "
 		"`local` and `remote` is needed.", NULL,

@@ -14,11 +14,13 @@
 
 #include "config_text.h"
 
+#define CFG_SPORT_AUTO (UINT16_MAX + 1)
+
 /* What the file says of one SA. */
 struct raw_side {
 	struct cfg_where where; /* line 0: not given */
 	uint32_t spi;
-	uint16_t sport;
+	uint32_t sport; /* or CFG_SPORT_AUTO */
 	uint16_t dport;
 	unsigned int key; /* 1 + index into cfg_text.keys; 0: none */
 	char *key_file;
@@ -74,6 +76,7 @@ enum cfg_section {
 	CFG_PAIR,
 	CFG_OUT,
 	CFG_IN,
+	CFG_PEER_RSS,
 	CFG_POLICY,
 	CFG_N_SECTIONS
 };
@@ -106,6 +109,7 @@ enum cfg_type {
 	CFG_PORTS,
 	CFG_ALGO,
 	CFG_KEY,
+	CFG_RSS_KEY,
 	CFG_LIST, /* of groups */
 	CFG_GROUP,
 	CFG_N_TYPES
@@ -170,6 +174,7 @@ int cfg_done_policy(struct cfg_parse *p, const config_setting_t *s, void *elem);
 int cfg_done_tunnel(struct cfg_parse *p, const config_setting_t *s, void *elem);
 int cfg_done_pair(struct cfg_parse *p, const config_setting_t *s, void *elem);
 int cfg_done_side(struct cfg_parse *p, const config_setting_t *s, void *elem);
+int cfg_done_peer_rss(struct cfg_parse *p, const config_setting_t *s, void *elem);
 void cfg_init_pair(const void *parent, void *elem);
 
 /** What is wrong with a selector as such; NULL: nothing. */
@@ -177,6 +182,9 @@ const char *cfg_selector_problem(const struct gw_selector *sel);
 
 /** Move p->raw to @p cfg, with SAs made of its pairs. */
 int cfg_build(struct cfg_parse *p, struct gw_config *cfg);
+
+/** Choose the source ports that the file leaves to us. Before the check, which sees numbers. */
+int cfg_choose_sports(struct gw_config *cfg, struct gw_error *err);
 
 /** Free what is left of p->raw. */
 void cfg_raw_free(struct cfg_parse *p);

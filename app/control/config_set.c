@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ const char *const cfg_type_name[CFG_N_TYPES] = {
 		[CFG_PORTS] = "a port range: \"1000-2000\", \"443\" or \"any\"",
 		[CFG_ALGO] = "the name of an algorithm in quotes",
 		[CFG_KEY] = "hex digits in quotes",
+		[CFG_RSS_KEY] = "\"ours\", or 80 hex digits in quotes",
 		[CFG_LIST] = "a list of groups: ( { ... }, { ... } )",
 		[CFG_GROUP] = "a group: { ... }",
 };
@@ -297,6 +299,25 @@ set_key(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v,
 	return 0;
 }
 
+/* The same, or the word "ours", which config_text.c leaves where it is. */
+static int
+set_rss_key(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v, void *field)
+{
+	struct gw_error why;
+	unsigned long i;
+
+	if (strcmp(v->string, CFG_OUR_KEY) == 0) {
+		memcpy(field, gw_rss_key, GW_RSS_KEY_LEN);
+		return 0;
+	}
+	i = v->string[0] == '@' ? strtoul(v->string + 1, NULL, 10) : ULONG_MAX;
+	if (i >= p->text.n_keys)
+		return wrong_type(p, k, v);
+	if (cfg_hexkey_rss(&p->text.keys[i], field, &why) != 0)
+		return cfg_fail(p, v->setting, "%s", why.text);
+	return 0;
+}
+
 /* What libconfig may say a value of the type is. */
 static bool
 type_ok(const struct cfg_key *k, const config_setting_t *s)
@@ -334,6 +355,7 @@ cfg_set(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v,
 			[CFG_PORTS] = set_ports,
 			[CFG_ALGO] = set_algo,
 			[CFG_KEY] = set_key,
+			[CFG_RSS_KEY] = set_rss_key,
 	};
 
 	if (v->setting != NULL && !type_ok(k, v->setting))

@@ -136,6 +136,10 @@ take_key(struct source *s, size_t n)
 	char ref[24];
 	int rc = 0;
 
+	/* no key; if another string follows, that one still is */
+	if (s->in_key == KEY_ASSIGN && n == sizeof(CFG_OUR_KEY) + 1 &&
+			memcmp(s->p + 1, CFG_OUR_KEY, n - 2) == 0)
+		return copy(s, n, false);
 	if (s->first_key_line == 0)
 		s->first_key_line = s->line;
 	if (s->in_key == KEY_ASSIGN) {

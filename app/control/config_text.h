@@ -15,6 +15,7 @@
  * - Numbers above 2^31 - 1: libconfig cuts them off without a word.
  */
 
+#include "../rss_key.h"
 #include "config.h"
 
 struct cfg_where {
@@ -24,10 +25,12 @@ struct cfg_where {
 
 /** A key in the making: hex digits in, bytes out. */
 struct cfg_hexkey {
-	uint8_t bytes[IPSEC_PCPU_MAX_KEY];
+	uint8_t bytes[GW_RSS_KEY_LEN]; /* the longest key that there is */
 	unsigned int digits; /* seen in all; those beyond the room are only counted */
 	bool bad; /* something else than hex digits and white space */
 };
+
+_Static_assert(IPSEC_PCPU_MAX_KEY <= GW_RSS_KEY_LEN, "no room for the key of an SA");
 
 struct cfg_text {
 	char *text; /* for libconfig */
@@ -59,6 +62,12 @@ void cfg_hexkey_add(struct cfg_hexkey *k, char c);
 /** The key for @p algo to @p out; or -EINVAL and a sentence without key material. */
 int cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, uint8_t *out,
 		struct gw_error *err);
+
+/** The same of an RSS key. */
+int cfg_hexkey_rss(const struct cfg_hexkey *k, uint8_t out[GW_RSS_KEY_LEN], struct gw_error *err);
+
+/** Stands where a key does, and is none. */
+#define CFG_OUR_KEY "ours"
 
 /** @p path as seen from the directory of the file @p from; malloc()ed, NULL: no memory. */
 char *cfg_path(const char *from, const char *path);

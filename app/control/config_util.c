@@ -136,9 +136,8 @@ cfg_hexkey_add(struct cfg_hexkey *k, char c)
 	k->digits++;
 }
 
-int
-cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, uint8_t *out,
-		struct gw_error *err)
+static int
+check_digits(const struct cfg_hexkey *k, struct gw_error *err)
 {
 	if (k->bad) {
 		gw_error_set(err, NULL, 0, "key has something in it that is not a hex digit");
@@ -149,6 +148,31 @@ cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, u
 				k->digits);
 		return -EINVAL;
 	}
+	return 0;
+}
+
+int
+cfg_hexkey_rss(const struct cfg_hexkey *k, uint8_t out[GW_RSS_KEY_LEN], struct gw_error *err)
+{
+	if (check_digits(k, err) != 0)
+		return -EINVAL;
+	if (k->digits / 2 != GW_RSS_KEY_LEN) {
+		gw_error_set(err, NULL, 0,
+				"key is %u bytes: write the first %d of the RSS key, which are all "
+				"that UDP packets need",
+				k->digits / 2, GW_RSS_KEY_LEN);
+		return -EINVAL;
+	}
+	memcpy(out, k->bytes, GW_RSS_KEY_LEN);
+	return 0;
+}
+
+int
+cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, uint8_t *out,
+		struct gw_error *err)
+{
+	if (check_digits(k, err) != 0)
+		return -EINVAL;
 	if (k->digits / 2 != algo->key_len) {
 		gw_error_set(err, NULL, 0, "key is %u bytes, %s wants %u (%u key + %u salt)",
 				k->digits / 2, algo->name, algo->key_len,

@@ -194,6 +194,12 @@ int gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *sa,
 		struct gw_error *err);
 
 /**
+ * Where the file leaves source ports of this tunnel to us: choose one for an outbound SA in UDP
+ * that no predecessor has left its port to. Else nothing is changed. 0, or -ENOSPC.
+ */
+int gw_sa_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *sa, struct gw_error *err);
+
+/**
  * Remove and wipe the SA with this SPI and direction of a tunnel. -ETIMEDOUT: a
  * worker does not answer; the SA is removed, and wiped when all workers have left.
  */

@@ -97,6 +97,8 @@ gw_cmd_sa_add(struct gw_cmd *cmd)
 	}
 	fill(cmd, from, &sa.prm);
 	rc = gw_config_read_key(gw_cmd_arg(cmd, "KEYFILE"), sa.prm.algo, sa.prm.key, &cmd->err);
+	if (rc == 0 && gw_cmd_arg(cmd, "SPORT") == NULL)
+		rc = gw_sa_choose_sport(t, &sa, &cmd->err);
 	if (rc == 0)
 		rc = gw_sa_add(cmd->gw, t, &sa, &cmd->err);
 	explicit_bzero(&sa, sizeof(sa));

@@ -2,6 +2,8 @@
 
 /* show config: what is in use, in a form to read. Never a key. */
 
+#include <string.h>
+
 #include "commands.h"
 
 static const char *
@@ -138,6 +140,18 @@ routes(struct gw_doc *doc, const struct gw_config *cfg)
 }
 
 static void
+peer_rss_cell(struct gw_table *t, const struct ipsec_pcpu_rss *rss)
+{
+	bool ours = memcmp(rss->key, gw_rss_key, GW_RSS_KEY_LEN) == 0;
+
+	if (rss->n_queues != 0)
+		gw_cell_fmt(t, "%s key, reta_size %u, queues %u", ours ? "our" : "its own",
+				rss->reta_size, rss->n_queues);
+	else
+		gw_cell_none(t);
+}
+
+static void
 tunnels(struct gw_doc *doc, const struct gw *gw)
 {
 	static const struct gw_column columns[] = {
@@ -145,6 +159,7 @@ tunnels(struct gw_doc *doc, const struct gw *gw)
 			{"local", "local", GW_KIND_TEXT},
 			{"remote", "remote", GW_KIND_TEXT},
 			{"up", "up", GW_KIND_BOOL},
+			{"peer_rss", "peer_rss", GW_KIND_TEXT},
 			{"where", "where", GW_KIND_TEXT},
 	};
 	struct gw_table *t = gw_doc_table(doc, "tunnels", NULL, columns, RTE_DIM(columns));
@@ -157,6 +172,7 @@ tunnels(struct gw_doc *doc, const struct gw *gw)
 		gw_cell_text(t, gw_addr_text(&c->local, local));
 		gw_cell_text(t, gw_addr_text(&c->remote, remote));
 		gw_cell_bool(t, gw->tunnel[i].up);
+		peer_rss_cell(t, &c->peer_rss.rss);
 		where_cell(t, c->file, c->line);
 	}
 }
@@ -186,7 +202,8 @@ policies(struct gw_doc *doc, const struct gw *gw)
 }
 
 static void
-sa_row(struct gw_table *t, const char *tunnel, const struct ipsec_pcpu_sa_params *p)
+sa_row(struct gw_table *t, const char *tunnel, const struct ipsec_pcpu_sa_params *p,
+		const struct gw_config_sa *file)
 {
 	gw_cell_text(t, tunnel);
 	gw_cell_text(t, p->dir == IPSEC_PCPU_IN ? "in" : "out");
@@ -202,6 +219,10 @@ sa_row(struct gw_table *t, const char *tunnel, const struct ipsec_pcpu_sa_params
 	else
 		gw_cell_none(t);
 	gw_cell_num(t, p->encap_sport);
+	if (file != NULL)
+		gw_cell_bool(t, file->auto_sport);
+	else
+		gw_cell_none(t);
 	gw_cell_num(t, p->encap_dport);
 }
 
@@ -217,13 +238,25 @@ sas(struct gw_doc *doc, const struct gw *gw)
 			{"esn", "esn", GW_KIND_BOOL},
 			{"replay_window", "replay_window", GW_KIND_COUNT},
 			{"encap_sport", "encap_sport", GW_KIND_COUNT},
+			{"auto_sport", "auto", GW_KIND_BOOL}, /* none: not of the file */
 			{"encap_dport", "encap_dport", GW_KIND_COUNT},
 	};
 	struct gw_table *t = gw_doc_table(doc, "sas", NULL, columns, RTE_DIM(columns));
 
-	for (unsigned int i = 0; i < gw->n_tunnels; i++)
-		for (unsigned int k = 0; k < gw->tunnel[i].n_sas; k++)
-			sa_row(t, gw->tunnel[i].cfg->name, &gw->tunnel[i].sas[k]->prm);
+	for (unsigned int i = 0; i < gw->n_tunnels; i++) {
+		const struct gw_config_tunnel *c = gw->tunnel[i].cfg;
+		const struct gw_config_sa *file = c->sas, *end = file + c->n_sas;
+
+		/* the file's SAs are in the same order, those from the console between */
+		for (unsigned int k = 0; k < gw->tunnel[i].n_sas; k++) {
+			const struct ipsec_pcpu_sa_params *p = &gw->tunnel[i].sas[k]->prm;
+			bool match = file != end && file->prm.spi == p->spi &&
+					file->prm.dir == p->dir;
+
+			sa_row(t, c->name, p, match ? file : NULL);
+			file += match;
+		}
+	}
 }
 
 int

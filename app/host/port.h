@@ -12,13 +12,7 @@
 #include <rte_mempool.h>
 
 #include "../control/config.h"
-
-/**
- * Our RSS key: for every NIC that takes one. Those with a longer key get its beginning once
- * more behind it.
- */
-#define GW_RSS_KEY_LEN 40
-extern const uint8_t gw_rss_key[GW_RSS_KEY_LEN];
+#include "../rss_key.h"
 
 /** A device that asked to be reset (RTE_ETH_EVENT_INTR_RESET): port_reset.c. */
 struct gw_port_reset {

@@ -21,22 +21,6 @@
 /** All types that mean anything to us; the device has some of them. */
 #define RSS_HF (RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP | RTE_ETH_RSS_ESP)
 
-/*
- * A random constant, not one of the symmetric keys (6d5a repeated): those have
- * rank 16 over the whole tuple, not 32, and hash both directions of a flow
- * alike, so that no port can be found that places each of them. With this one
- * either port field, over IPv4 and over IPv6, reaches every value of the low 11
- * bits of the hash.
- */
-/* clang-format off */
-const uint8_t gw_rss_key[GW_RSS_KEY_LEN] = {
-		0xf3, 0x3e, 0x31, 0x43, 0xff, 0x36, 0x94, 0x49, 0xee, 0x16,
-		0x00, 0x17, 0xd8, 0xc9, 0xcb, 0xe8, 0x6e, 0x5d, 0xaa, 0x51,
-		0x80, 0x9d, 0x0d, 0x32, 0x95, 0x1a, 0xe1, 0x66, 0x2a, 0x81,
-		0x97, 0x92, 0x52, 0xdb, 0x55, 0x82, 0x9e, 0x73, 0x3f, 0xf5,
-};
-/* clang-format on */
-
 /** A port configuration in the making. */
 struct setup {
 	const struct gw_config_port *cfg;
