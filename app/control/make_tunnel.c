@@ -10,10 +10,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include <rte_common.h>
+
+#include "../rss_key.h"
 #include "config.h"
 
-#define MIN_SOURCE_PORT 49152 /* of per-CPU SAs: the dynamic ports */
-#define ESP_PORT 4500
+#define DEFAULT_RETA 128 /* entries that drivers fill with i modulo queues */
 
 /* One direction of a pair. */
 struct half {
@@ -57,6 +59,28 @@ is_taken(const struct pair *pairs, unsigned int n, bool ab, const struct half *h
 	return false;
 }
 
+/*
+ * The first source port from @start on with which pair @n lands on queue n of a gateway that
+ * has our key, as many workers as there are pairs, and has not changed its redirection table.
+ * Each queue has 128 or more of them.
+ */
+static uint16_t
+landing_sport(const struct gw_make_tunnel *mt, unsigned int n, bool ab, uint16_t start)
+{
+	const struct ipsec_pcpu_tuple tuple = {
+			.family = mt->a.family,
+			.saddr = ab ? mt->a.a : mt->b.a,
+			.daddr = ab ? mt->b.a : mt->a.a,
+			.dport = GW_ESP_PORT,
+	};
+	const struct ipsec_pcpu_range range = {start, GW_MIN_AUTO_SPORT, GW_MAX_AUTO_SPORT};
+	struct ipsec_pcpu_rss rss = {.reta_size = DEFAULT_RETA};
+
+	rss.n_queues = RTE_MIN(mt->pairs, (unsigned int)DEFAULT_RETA);
+	memcpy(rss.key, gw_rss_key, sizeof(rss.key));
+	return ipsec_pcpu_sport_find(&rss, &tuple, n % rss.n_queues, &range);
+}
+
 static int
 make_half(const struct gw_make_tunnel *mt, const struct pair *pairs, unsigned int n, bool ab,
 		struct half *h)
@@ -65,11 +89,12 @@ make_half(const struct gw_make_tunnel *mt, const struct pair *pairs, unsigned in
 
 	do {
 		rc = random_bytes(h, sizeof(*h));
-		h->sport |= MIN_SOURCE_PORT; /* its two highest bits set: 49152 to 65535 */
 		if (!mt->encap)
 			h->sport = 0;
 		else if (n == mt->pairs)
-			h->sport = ESP_PORT; /* the fallback pair */
+			h->sport = GW_ESP_PORT; /* the fallback pair */
+		else
+			h->sport = landing_sport(mt, n, ab, h->sport | GW_MIN_AUTO_SPORT);
 	} while (rc == 0 && (h->spi < IPSEC_PCPU_MIN_SPI || is_taken(pairs, n, ab, h)));
 	return rc;
 }
@@ -79,7 +104,7 @@ print_sa(const struct gw_make_tunnel *mt, const struct half *h, const char *dir,
 {
 	fprintf(out, "\t\t\t%s = { spi = 0x%08x; ", dir, h->spi);
 	if (mt->encap)
-		fprintf(out, "sport = %u; dport = %u; ", h->sport, ESP_PORT);
+		fprintf(out, "sport = %u; dport = %u; ", h->sport, GW_ESP_PORT);
 	fprintf(out, "key = \"");
 	for (int i = 0; i < mt->algo->key_len; i++)
 		fprintf(out, "%02x", h->key[i]);

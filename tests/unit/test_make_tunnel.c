@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "control/config.h"
+#include "rss_key.h"
 
 static void
 fill(struct gw_make_tunnel *mt, const char *a, const char *b, unsigned int pairs)
@@ -82,6 +83,22 @@ compare(const struct gw_make_tunnel *mt, const struct gw_config *a, const struct
 					ta->sas[i].prm.encap_sport, ta->sas[j].prm.encap_sport);
 }
 
+/* Each pair's packets land on its own queue, at both ends: gateways with as many workers. */
+static void
+check_queues(const struct gw_make_tunnel *mt, const struct gw_config_tunnel *t)
+{
+	unsigned int queues = mt->pairs < 128 ? mt->pairs : 128;
+
+	for (unsigned int i = 0; mt->encap && i < 2 * mt->pairs; i++) {
+		const struct ipsec_pcpu_sa_params *p = &t->sas[i].prm;
+		struct ipsec_pcpu_tuple tuple = {
+				p->family, p->saddr, p->daddr, p->encap_sport, p->encap_dport};
+		uint32_t hash = ipsec_pcpu_tuple_hash(gw_rss_key, &tuple);
+
+		assert_int_equal(hash % 128 % queues, i / 2 % queues);
+	}
+}
+
 static void
 round_trip(const struct gw_make_tunnel *mt)
 {
@@ -97,6 +114,8 @@ round_trip(const struct gw_make_tunnel *mt)
 	load(a, gw_addr_text(&mt->a, addr), &ca);
 	load(b, gw_addr_text(&mt->b, addr), &cb);
 	compare(mt, &ca, &cb);
+	check_queues(mt, &ca.tunnels[0]);
+	check_queues(mt, &cb.tunnels[0]);
 	gw_config_free(&ca);
 	gw_config_free(&cb);
 	free(a);
@@ -121,6 +140,22 @@ test_round_trip(void **state)
 			mt.encap = (v & 4) != 0;
 			round_trip(&mt);
 		}
+	}
+}
+
+/* All numbers of pairs that there may be. */
+static void
+test_queues(void **state)
+{
+	struct gw_make_tunnel mt;
+
+	for (unsigned int pairs = 1; pairs <= GW_MAX_MAKE_PAIRS; pairs += 1 + pairs / 8) {
+		fill(&mt, "203.0.113.7", "198.51.100.77", pairs);
+		mt.encap = true;
+		round_trip(&mt);
+		fill(&mt, "2001:db8::1", "2001:db8:0:1::2", pairs);
+		mt.encap = true;
+		round_trip(&mt);
 	}
 }
 
@@ -167,6 +202,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_round_trip),
+			cmocka_unit_test(test_queues),
 			cmocka_unit_test(test_too_many),
 			cmocka_unit_test(test_files),
 	};
