@@ -289,7 +289,16 @@ struct gw_explain {
 	struct {
 		const struct gw_sa *sa;
 		uint16_t worker;
+		bool peer_known; /* and the queue of the peer's NIC that gets it */
+		uint16_t peer_queue;
 	} out[GW_MAX_WORKERS];
+	/* the queue, so the worker, that the packet itself comes in on, by RSS */
+	struct {
+		bool known;
+		uint32_t hash;
+		uint16_t queue;
+	} clear_side;
+	struct gw_error why; /* why that is not known; "": nothing to be said of it */
 };
 
 /** @p src and @p dst of one family. */

@@ -42,6 +42,16 @@ explain_workers(struct gw *gw, struct gw_explain *ex)
 	}
 }
 
+/** Where each worker's packet would land at the peer. */
+static void
+explain_peer(const struct gw *gw, struct gw_explain *ex)
+{
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (ex->out[w].sa != NULL)
+			ex->out[w].peer_known = gw_config_peer_queue(ex->tunnel->cfg,
+					&ex->out[w].sa->prm, &ex->out[w].peer_queue);
+}
+
 /** As a clear packet from the port that its source is routed to, or as one of ours. */
 static void
 decide(const struct gw_view *view, struct gw_explain *ex)
@@ -90,5 +100,6 @@ gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, 
 	ex->nh = gw->view->nh[gw->view->tunnel[ex->verdict.tunnel].nh];
 	ex->inner_mtu = gw->view->tunnel[ex->verdict.tunnel].inner_mtu;
 	explain_workers(gw, ex);
+	explain_peer(gw, ex);
 	return 0;
 }

@@ -60,6 +60,24 @@ packet_fact(struct gw_table *t, const struct question *q)
 		gw_cell_fmt(t, "%s %s -> %s", gw_cmd_proto_text(q->proto, proto), src, dst);
 }
 
+/* The worker that gets it, by its RSS hash on the port where it comes in. */
+static void
+clear_fact(struct gw_table *t, const struct gw_explain *ex)
+{
+	gw_fact(t, "rss_hash", "RSS hash", GW_KIND_TEXT);
+	if (ex->clear_side.known)
+		gw_cell_fmt(t, "0x%08x", ex->clear_side.hash);
+	else
+		gw_cell_none(t);
+	gw_fact(t, "rx_queue", "comes in on queue", GW_KIND_COUNT);
+	if (ex->clear_side.known)
+		gw_cell_num(t, ex->clear_side.queue);
+	else
+		gw_cell_none(t);
+	gw_fact(t, "rx_queue_why", "  not known as", GW_KIND_TEXT);
+	gw_cell_text(t, !ex->clear_side.known && ex->why.text[0] != '\0' ? ex->why.text : NULL);
+}
+
 static void
 policy_fact(struct gw_table *t, const struct gw_explain *ex)
 {
@@ -130,32 +148,43 @@ nexthop_facts(struct gw_table *t, const struct gw *gw, const struct gw_explain *
 }
 
 static void
-out_row(struct gw_table *t, unsigned int worker, const struct gw_sa *sa, uint16_t owner)
+outer_cell(struct gw_table *t, const struct ipsec_pcpu_sa_params *prm)
 {
+	struct gw_addr saddr = {prm->family, prm->saddr}, daddr = {prm->family, prm->daddr};
 	char src[GW_ADDR_STRLEN], dst[GW_ADDR_STRLEN];
-	struct gw_addr addr;
+
+	gw_addr_text(&saddr, src);
+	gw_addr_text(&daddr, dst);
+	if (prm->encap_sport != 0 || prm->encap_dport != 0)
+		gw_cell_fmt(t, "udp %s port %u -> %s port %u", src, prm->encap_sport, dst,
+				prm->encap_dport);
+	else
+		gw_cell_fmt(t, "esp %s -> %s", src, dst);
+}
+
+static void
+out_row(struct gw_table *t, const struct gw_explain *ex, unsigned int worker)
+{
+	const struct gw_sa *sa = ex->out[worker].sa;
 
 	gw_cell_num(t, worker);
 	if (sa == NULL) {
 		gw_cell_none(t);
 		gw_cell_none(t);
 		gw_cell_text(t, "dropped: no outbound SA");
+		gw_cell_none(t);
 		return;
 	}
-	if (owner != GW_NONE)
-		gw_cell_num(t, owner);
+	if (ex->out[worker].worker != GW_NONE)
+		gw_cell_num(t, ex->out[worker].worker);
 	else
 		gw_cell_none(t);
 	gw_cell_num(t, sa->prm.spi);
-	addr = (struct gw_addr){sa->prm.family, sa->prm.saddr};
-	gw_addr_text(&addr, src);
-	addr.a = sa->prm.daddr;
-	gw_addr_text(&addr, dst);
-	if (sa->prm.encap_sport != 0 || sa->prm.encap_dport != 0)
-		gw_cell_fmt(t, "udp %s port %u -> %s port %u", src, sa->prm.encap_sport, dst,
-				sa->prm.encap_dport);
+	outer_cell(t, &sa->prm);
+	if (ex->out[worker].peer_known)
+		gw_cell_num(t, ex->out[worker].peer_queue);
 	else
-		gw_cell_fmt(t, "esp %s -> %s", src, dst);
+		gw_cell_none(t);
 }
 
 static void
@@ -166,11 +195,12 @@ out_table(struct gw_doc *doc, const struct gw *gw, const struct gw_explain *ex)
 			{"encrypts", "encrypted by worker", GW_KIND_COUNT},
 			{"spi", "SPI", GW_KIND_SPI},
 			{"outer", "sent as", GW_KIND_TEXT},
+			{"peer_queue", "peer queue", GW_KIND_COUNT},
 	};
 	struct gw_table *t = gw_doc_table(doc, "workers", NULL, columns, RTE_DIM(columns));
 
 	for (unsigned int w = 0; ex->tunnel != NULL && w < gw->n_workers; w++)
-		out_row(t, w, ex->out[w].sa, ex->out[w].worker);
+		out_row(t, ex, w);
 }
 
 int
@@ -193,6 +223,8 @@ gw_cmd_explain(struct gw_cmd *cmd)
 		return gw_cmd_show(cmd, NULL);
 	t = gw_doc_facts(doc, "packet", NULL);
 	packet_fact(t, &q);
+	if (ex.clear_side.known || ex.why.text[0] != '\0' || gw_cmd_json(cmd))
+		clear_fact(t, &ex);
 	policy_fact(t, &ex);
 	gw_fact(t, "fate", "fate", GW_KIND_TEXT);
 	gw_cell_text(t, fate(&ex));

@@ -19,6 +19,7 @@
 
 char fake_verb[256];
 bool fake_disk_full;
+struct gw_explain fake_explain;
 
 static struct {
 	struct gw gw;
@@ -203,6 +204,7 @@ fake_gw_new(void)
 	memset(&f, 0, sizeof(f));
 	fake_verb[0] = '\0';
 	fake_disk_full = false;
+	memset(&fake_explain, 0, sizeof(fake_explain));
 	gw->loop = gw_loop_new();
 	assert_non_null(gw->loop);
 	make_ports(gw);
@@ -424,5 +426,12 @@ gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, 
 	ex->inner_mtu = 1438;
 	ex->out[0].sa = &f.sa[3];
 	ex->out[1].sa = &f.sa[1];
+	for (unsigned int i = 0; i < 2; i++)
+		ex->out[i].peer_known = gw_config_peer_queue(
+				&f.tunnel_cfg[0], &ex->out[i].sa->prm, &ex->out[i].peer_queue);
+	ex->clear_side.known = fake_explain.clear_side.known;
+	ex->clear_side.hash = fake_explain.clear_side.hash;
+	ex->clear_side.queue = fake_explain.clear_side.queue;
+	ex->why = fake_explain.why;
 	return 0;
 }

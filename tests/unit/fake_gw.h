@@ -13,6 +13,7 @@
 
 extern char fake_verb[256]; /* what the last verb was asked */
 extern bool fake_disk_full; /* the state file cannot be written */
+extern struct gw_explain fake_explain; /* its clear_side and why are what gw_explain() says */
 
 struct gw *fake_gw_new(void);
 void fake_gw_free(struct gw *gw);

@@ -150,12 +150,41 @@ test_config_ports(void **state)
 	shows("show config json", "\"encap_sport\":49152,\"auto_sport\":true,");
 }
 
+/* The queues on either side, each as far as it is known. */
+static void
+test_explain(void **state)
+{
+	static const char line[] = "explain 10.1.0.1 10.2.0.1 tcp 1 80";
+	static const char json[] = "explain 10.1.0.1 10.2.0.1 tcp 1 80 json";
+	struct gw_config_tunnel *t = (struct gw_config_tunnel *)(uintptr_t)gw->tunnel[0].cfg;
+	struct ipsec_pcpu_tuple tuple = {.family = AF_INET, .sport = 49152, .dport = 4500};
+	char said[100];
+
+	shows(json, "port 4500\",\"peer_queue\":null}");
+	shows(json, "\"rss_hash\":null,\"rx_queue\":null,\"rx_queue_why\":null,");
+	t->peer_rss.rss = (struct ipsec_pcpu_rss){.reta_size = 128, .n_queues = 16};
+	memcpy(t->peer_rss.rss.key, gw_rss_key, GW_RSS_KEY_LEN);
+	snprintf(said, sizeof(said), "port 49152 -> 0.0.0.0 port 4500\",\"peer_queue\":%u}",
+			ipsec_pcpu_tuple_hash(gw_rss_key, &tuple) % 128 % 16);
+	shows(json, said);
+	fake_explain.clear_side.known = true;
+	fake_explain.clear_side.hash = 0x00abcdef;
+	fake_explain.clear_side.queue = 1;
+	shows(line, "0x00abcdef");
+	shows(json, "\"rss_hash\":\"0x00abcdef\",\"rx_queue\":1,\"rx_queue_why\":null,");
+	fake_explain.clear_side.known = false;
+	strcpy(fake_explain.why.text, "port \"lan\" tells no key");
+	shows(line, "port \"lan\" tells no key");
+	shows(json, "\"rx_queue\":null,\"rx_queue_why\":\"port \\\"lan\\\" tells no key\",");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test_setup_teardown(test_sa_ports, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_config_ports, setup, teardown),
+			cmocka_unit_test_setup_teardown(test_explain, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
