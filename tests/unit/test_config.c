@@ -714,6 +714,16 @@ test_examples(void **state)
 	put("berlin-out.key", &(KEY_OUT KEY_OUT)[8], 0600);
 	put("berlin-in.key", &(KEY_IN KEY_IN)[8], 0600);
 	expect_load(in_dir("single-worker.conf"), 0, "");
+	copy_example("per-cpu-ports.conf");
+	for (int i = 0; i < 6; i++) {
+		static const char *const pcpus[] = {"0", "1", "any"};
+		char name[32], key[41];
+
+		snprintf(name, sizeof(name), "oslo-%s-%s.key", pcpus[i / 2], i % 2 ? "in" : "out");
+		snprintf(key, sizeof(key), "%032x00000000", i + 1);
+		put(name, key, 0600);
+	}
+	expect_load(in_dir("per-cpu-ports.conf"), 0, "");
 }
 
 static void
