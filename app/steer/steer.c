@@ -67,6 +67,7 @@ const struct gw_steer_ops gw_steer_soft = {
 
 const struct gw_steer_ops *const gw_steer_methods[] = {
 		&gw_steer_flow,
+		&gw_steer_tap,
 		&gw_steer_rss,
 		&gw_steer_soft,
 		NULL,
