@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -912,6 +913,7 @@ make_namespace(void)
 	assert_int_equal(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also where the test fails */
 		c = unshare(CLONE_NEWNET) < 0 ? 'n' : 'y';
 		if (write(ready[1], &c, 1) == 1)
 			pause();
