@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define MAX_INSNS 160
+#define MAX_TRIES 1000
 
 /** Where the program jumps to. */
 enum label {
@@ -279,6 +280,7 @@ gw_tap_program_load(int map, unsigned int n_queues)
 	static const char license[] = "Dual BSD/GPL";
 	struct program p = {.n = 0};
 	union bpf_attr attr;
+	int rc = -EAGAIN;
 
 	ethernet(&p);
 	ip4(&p);
@@ -294,7 +296,13 @@ gw_tap_program_load(int map, unsigned int n_queues)
 	attr.insn_cnt = p.n;
 	attr.license = (uintptr_t)license;
 	strcpy(attr.prog_name, "gw_steer");
-	return bpf(BPF_PROG_LOAD, &attr);
+	/* a signal stops the verifier, and net_tap has one, SIGIO, for what it receives */
+	for (unsigned int i = 0; i < MAX_TRIES; i++) {
+		rc = bpf(BPF_PROG_LOAD, &attr);
+		if (rc != -EAGAIN)
+			break;
+	}
+	return rc;
 }
 
 int
