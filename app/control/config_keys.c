@@ -271,7 +271,8 @@ const struct cfg_key cfg_keys[] = {
 	SIDE_KEYS(CFG_IN),
 
 	{CFG_PEER_RSS, "key", CFG_RSS_KEY, 0, 0, "ours",
-		"its RSS key (Linux: ethtool -x DEV); \"ours\": the key that this gateway gives to "
+		"its RSS key, as \"ethtool -x DEV\" prints it on Linux or without the colons, of a longer "
+		"one the first 40 bytes; \"ours\": the key that this gateway gives to "
 		"its NICs, so the peer is one like it. As any key, hex digits want a file that others "
 		"cannot read",
 		FIELD(gw_config_peer_rss, rss.key)},

@@ -27,6 +27,7 @@ struct cfg_where {
 struct cfg_hexkey {
 	uint8_t bytes[GW_RSS_KEY_LEN]; /* the longest key that there is */
 	unsigned int digits; /* seen in all; those beyond the room are only counted */
+	bool colons; /* between digits, as ethtool(8) prints RSS keys */
 	bool bad; /* something else than hex digits and white space */
 };
 

@@ -128,7 +128,8 @@ cfg_hexkey_add(struct cfg_hexkey *k, char c)
 		return;
 	}
 	if (v < 0) {
-		k->bad = true;
+		k->colons |= c == ':' && k->digits > 0 && k->digits % 2 == 0;
+		k->bad |= c != ':' || k->digits == 0 || k->digits % 2 != 0;
 		return;
 	}
 	if (i < sizeof(k->bytes))
@@ -137,9 +138,9 @@ cfg_hexkey_add(struct cfg_hexkey *k, char c)
 }
 
 static int
-check_digits(const struct cfg_hexkey *k, struct gw_error *err)
+check_digits(const struct cfg_hexkey *k, bool colons, struct gw_error *err)
 {
-	if (k->bad) {
+	if (k->bad || (k->colons && !colons)) {
 		gw_error_set(err, NULL, 0, "key has something in it that is not a hex digit");
 		return -EINVAL;
 	}
@@ -154,7 +155,7 @@ check_digits(const struct cfg_hexkey *k, struct gw_error *err)
 int
 cfg_hexkey_rss(const struct cfg_hexkey *k, uint8_t out[GW_RSS_KEY_LEN], struct gw_error *err)
 {
-	if (check_digits(k, err) != 0)
+	if (check_digits(k, true, err) != 0)
 		return -EINVAL;
 	if (k->digits / 2 != GW_RSS_KEY_LEN) {
 		gw_error_set(err, NULL, 0,
@@ -171,7 +172,7 @@ int
 cfg_hexkey_get(const struct cfg_hexkey *k, const struct ipsec_pcpu_algo *algo, uint8_t *out,
 		struct gw_error *err)
 {
-	if (check_digits(k, err) != 0)
+	if (check_digits(k, false, err) != 0)
 		return -EINVAL;
 	if (k->digits / 2 != algo->key_len) {
 		gw_error_set(err, NULL, 0, "key is %u bytes, %s wants %u (%u key + %u salt)",

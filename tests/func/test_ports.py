@@ -8,7 +8,7 @@ import struct
 import tempfile
 
 import esp
-from gw import FAR4, HOST4, PEER4, WAN4, GatewayTest, Tunnel, World
+from gw import DEFAULT_PORTS, FAR4, HOST4, PEER4, WAN4, GatewayTest, Tunnel, World
 
 KEY = bytes.fromhex("6d5a56da255b0ec24167253d43a38fb0d0ca2bcb"
                     "ae7b30b477cb2da38030f20c6a42b73bbeac01fa")
@@ -43,7 +43,8 @@ class ChosenPorts(GatewayTest):
     def world(cls):
         cls.t = AutoTunnel("t4", pcpus=(0, 1, 5, "any"),
                            peer_rss={"key": KEY.hex(), "queues": QUEUES})
-        return World([cls.t])
+        return World([cls.t], numa="strict",
+                     ports=[{**p, "steering": "soft"} for p in DEFAULT_PORTS])
 
     def ports(self):
         """SPI -> source port, by show config; of outbound SAs."""

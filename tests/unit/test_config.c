@@ -233,6 +233,7 @@ static const struct {
 	{KEY_OUT, "000102030405060708090a0b0c0d0e0f101112", "gw.conf:12: tunnel \"paris\": key is 19 bytes, aes128gcm16 wants 20 (16 key + 4 salt)"},
 	{KEY_OUT, KEY_OUT "1", "gw.conf:12: tunnel \"paris\": key has 41 hex digits, an odd number"},
 	{KEY_OUT, KEY_OUT "g", "gw.conf:12: tunnel \"paris\": key has something in it that is not a hex digit"},
+	{KEY_OUT, "00:01:02", "gw.conf:12: tunnel \"paris\": key has something in it that is not a hex digit"},
 	{KEY_OUT, "", "gw.conf:12: tunnel \"paris\": key is 0 bytes"},
 	{"key = \"" KEY_OUT "\";", "", "gw.conf:12: tunnel \"paris\": key is missing"},
 	{"key = \"" KEY_OUT "\";", "key = 0x" KEY_OUT ";", "gw.conf:12: write the key in quotes"},

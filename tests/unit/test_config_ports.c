@@ -199,7 +199,13 @@ test_key(void **state)
 	assert_memory_equal(cfg.tunnels[0].peer_rss.rss.key, ms, sizeof(ms));
 	assert_int_equal(cfg.tunnels[0].peer_rss.rss.key[39], 0xfa);
 	gw_config_free(&cfg);
-	/* what SAs it has is known from what stands there: nothing */
+	/* as ethtool prints it */
+	s.peer_rss = "peer_rss = { queues = 16; key = \"6d:5a:56:da:25:5b:0e:c2:41:67:25:3d:43:a3:8f:b0:"
+		     "d0:ca:2b:cb:ae:7b:30:b4:77:cb:2d:a3:80:30:f2:0c:6a:42:b7:3b:be:ac:01:fa\"; };";
+	parse(make(&s), &cfg);
+	assert_memory_equal(cfg.tunnels[0].peer_rss.rss.key, ms, sizeof(ms));
+	assert_int_equal(cfg.tunnels[0].peer_rss.rss.key[39], 0xfa);
+	gw_config_free(&cfg);
 	s.peer_rss = "";
 	parse(make(&s), &cfg);
 	assert_int_equal(cfg.tunnels[0].peer_rss.rss.n_queues, 0);
@@ -236,6 +242,10 @@ test_refusals(void **state)
 					RSS "key is 50 bytes: write the first 40 of the RSS key"},
 			{"peer_rss = { queues = 16; key = \"" MS_KEY "0\"; };",
 					RSS "key has 81 hex digits, an odd number"},
+			{"peer_rss = { queues = 16; key = \":6d5a\"; };",
+					RSS "key has something in it that is not a hex digit"},
+			{"peer_rss = { queues = 16; key = \"6:d5a\"; };",
+					RSS "key has something in it that is not a hex digit"},
 			{"peer_rss = { queues = 16; key = 0x6d5a; };",
 					"gw.conf:4: write the key in quotes"},
 			{"peer_rss = { queues = 16; key = \"ours\" \"6d5a56da\"; };",
