@@ -3,6 +3,7 @@
 /* "explain": what would happen to a packet, by the functions that do it. */
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -52,6 +53,27 @@ explain_peer(const struct gw *gw, struct gw_explain *ex)
 					&ex->out[w].sa->prm, &ex->out[w].peer_queue);
 }
 
+/** On which queue of the port that its source is routed to, and so with which worker. */
+static void
+explain_clear_side(const struct gw *gw, struct gw_explain *ex)
+{
+	const struct gw_flow *flow = &ex->flow;
+	const struct gw_nexthop *from = gw_view_nexthop(gw->view, flow->family, flow->src);
+	struct ipsec_pcpu_tuple tuple = {.family = flow->family};
+
+	if (from->kind == GW_NH_LOCAL || from->kind == GW_NH_NONE ||
+			from->kind == GW_NH_BLACKHOLE || gw_steering_port(gw, from->port) == NULL)
+		return;
+	memcpy(&tuple.saddr, flow->src, gw_addr_len(flow->family));
+	memcpy(&tuple.daddr, flow->dst, gw_addr_len(flow->family));
+	if (flow->proto == IPPROTO_TCP || flow->proto == IPPROTO_UDP) {
+		tuple.sport = rte_be_to_cpu_16(flow->sport);
+		tuple.dport = rte_be_to_cpu_16(flow->dport);
+	}
+	ex->clear_side.known = gw_steer_predict(gw_steering_port(gw, from->port), &tuple,
+			&ex->clear_side.hash, &ex->clear_side.queue, &ex->why);
+}
+
 /** As a clear packet from the port that its source is routed to, or as one of ours. */
 static void
 decide(const struct gw_view *view, struct gw_explain *ex)
@@ -89,6 +111,7 @@ gw_explain(struct gw *gw, const struct gw_addr *src, const struct gw_addr *dst, 
 					    : gw_local_has6(gw->view->local, dst->a.ip6);
 	if (ex->for_us)
 		return 0;
+	explain_clear_side(gw, ex);
 	decide(gw->view, ex);
 	if (ex->dropped)
 		return 0;
