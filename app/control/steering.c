@@ -50,14 +50,19 @@ port_of(const struct gw *gw, const struct gw_tunnel *t)
 	return nh->kind == GW_NH_LOCAL && nh->port < gw->n_ports ? nh->port : GW_NONE;
 }
 
-/** As the peer is to send it; the ports are learned where they are others (R13). */
+/**
+ * As the peer is to send it; the ports are learned where they are others (R13). Of a
+ * per-CPU SA a source port that is the destination's was hardly said: not known.
+ */
 static void
 tuple_of(const struct ipsec_pcpu_sa_params *prm, struct ipsec_pcpu_tuple *tuple)
 {
+	bool said = prm->pcpu == IPSEC_PCPU_ANY || prm->encap_sport != prm->encap_dport;
+
 	*tuple = (struct ipsec_pcpu_tuple){.family = prm->family,
 			.saddr = prm->saddr,
 			.daddr = prm->daddr,
-			.sport = prm->encap_dport != 0 ? prm->encap_sport : 0,
+			.sport = said && prm->encap_dport != 0 ? prm->encap_sport : 0,
 			.dport = prm->encap_dport};
 }
 

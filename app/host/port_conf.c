@@ -2,6 +2,8 @@
 
 /* How a port is configured: queues, RSS, offloads, MTU. At the start, and after each reset. */
 
+#include "../compat.h"
+
 #include "port_priv.h"
 
 #include <errno.h>
@@ -9,7 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
@@ -150,19 +151,6 @@ configure_n(struct setup *s, struct gw_port *port, uint16_t n)
 	return rc;
 }
 
-/**
- * Queue pairs that the device can be asked for. net_tap sends its queues' descriptors to
- * other processes at start in one message, and writes behind its end where they are more
- * than it takes: 8 before DPDK 24.07, two for each pair.
- */
-static uint16_t
-most_queues(const struct setup *s, const struct gw_port *port)
-{
-	uint16_t max = RTE_MIN(s->info.max_rx_queues, s->info.max_tx_queues);
-
-	return strcmp(port->driver, "net_tap") == 0 ? RTE_MIN(max, RTE_MP_MAX_FD_NUM / 2) : max;
-}
-
 /*
  * As many pairs as workers or as the device has. Always pairs: some vdevs refuse
  * other counts, and a worker that may receive must be able to send.
@@ -171,7 +159,9 @@ static int
 configure(struct setup *s, struct gw_port *port, struct gw_error *err)
 {
 	unsigned int n_workers = port->n_workers;
-	uint16_t want = RTE_MIN(n_workers, (unsigned int)most_queues(s, port));
+	uint16_t max = gw_compat_queues(
+			port->driver, RTE_MIN(s->info.max_rx_queues, s->info.max_tx_queues));
+	uint16_t want = RTE_MIN(n_workers, (unsigned int)max);
 	uint16_t made = s->info.nb_rx_queues;
 	uint16_t n = want;
 	int rc = want > 0 ? configure_n(s, port, n) : -ENODEV;
