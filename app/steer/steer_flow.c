@@ -180,7 +180,7 @@ flow_probe(struct gw_steer_port *sp, struct gw_error *why)
 	const struct gw_port *port = sp->port;
 	struct gw_steer_sa sample = {.spi = 0x12345678,
 			.tuple = {.family = AF_INET,
-					.daddr.ip4 = RTE_BE32(RTE_IPV4(192, 0, 2, 1)),
+					.daddr.ip4 = RTE_BE32(0xc0000201),
 					.dport = 4500}};
 	struct rte_flow_error err = {.message = NULL};
 	struct flow_state *st;
