@@ -232,6 +232,9 @@ DEFAULT_PORTS = (
     {"name": "wan", "device": "net_tap1,iface=kwan", "addresses": [f"{WAN4}/24", f"{WAN6}/64"]},
 )
 
+# The kernel spreads packets over queues by their ports, whatever worker their SA is with
+SOFT_PORTS = tuple({**p, "steering": "soft"} for p in DEFAULT_PORTS)
+
 
 class World:
     """Namespace, gateway, wires; all gone after close()."""

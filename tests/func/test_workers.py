@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Workers and SAs: the wrong queue, more workers than SAs or queues, more SAs than workers."""
 
+import time
 import unittest
 
 import esp
-from gw import FAR4, HOST4, GatewayTest, Tunnel, World, mac_of
+from gw import FAR4, HOST4, SOFT_PORTS, GatewayTest, Tunnel, World, mac_of
 from netns import wait_for
 
 FLOWS = 240
@@ -60,18 +61,13 @@ class TwoWorkers(Workers):
     @classmethod
     def world(cls):
         cls.t = Tunnel("t4", pcpus=cls.FULL_SET)
-        return World([cls.t])
+        return World([cls.t], ports=SOFT_PORTS)
 
-    def test_own_sas(self):
-        """Each worker encrypts what it polled, on its own SA; nobody uses the fallback."""
-        by_spi = self.send_out()
-        self.assertEqual(set(by_spi), {self.out_spi(0), self.out_spi(1)})
-        by_worker = {s["spi"]: s["worker"] for s in self.w.gateway.show("sa") if s["dir"] == "out"}
-        self.assertEqual([by_worker[self.out_spi(i)] for i in (0, 1)], [0, 1])
-        self.assertEqual(sum(self.per_worker("handed_off_fallback")), 0)
+    def test_a_wrong_queue(self):
+        """R12: ESP for one SA on all queues. Handed over, and nothing is lost.
 
-    def test_wrong_queue(self):
-        """R12: ESP for one SA on all queues. Handed over, and nothing is lost."""
+        The first test: seconds of it, and the SA would follow where most of it lands.
+        """
         before = self.per_worker("handed_off_esp"), self.per_worker("decap")
         with self.expect(rx=FLOWS, decap=FLOWS):
             self.send_in(self.t.to_gw[:1])
@@ -80,6 +76,14 @@ class TwoWorkers(Workers):
         self.assertEqual(handed[0], 0)
         self.assertGreater(handed[1], 0)
         self.assertEqual(decap, [FLOWS, 0])
+
+    def test_own_sas(self):
+        """Each worker encrypts what it polled, on its own SA; nobody uses the fallback."""
+        by_spi = self.send_out()
+        self.assertEqual(set(by_spi), {self.out_spi(0), self.out_spi(1)})
+        by_worker = {s["spi"]: s["worker"] for s in self.w.gateway.show("sa") if s["dir"] == "out"}
+        self.assertEqual([by_worker[self.out_spi(i)] for i in (0, 1)], [0, 1])
+        self.assertEqual(sum(self.per_worker("handed_off_fallback")), 0)
 
     def test_all_sas(self):
         """The peer may use any SA of the group at any time, the fallback too."""
@@ -201,6 +205,27 @@ class SingleQueue(Workers):
         with self.expect(decap=FLOWS):
             self.send_in(self.t.to_gw)
         self.assertGreater(min(self.per_worker("decap")), 0)
+
+    def test_stays(self):
+        """All land on worker 0: an SA of worker 1 does not follow, or there would be one worker."""
+        rows = {}
+
+        def judged():
+            self.send_in(self.t.to_gw[:2], 80)
+            rows.update({s["spi"]: s for s in self.w.gateway.show("steer")["sas"]})
+            return rows[self.t.to_gw[0].spi]["state"] == "verified"
+
+        wait_for("an SA that is judged", judged)
+        began = time.monotonic()
+        while time.monotonic() - began < 4:
+            judged()
+        own, other = (rows[sa.spi] for sa in self.t.to_gw[:2])
+        self.assertEqual((own["worker"], own["foreign"]), (0, 0))
+        self.assertEqual((other["worker"], other["state"]), (1, "not yet seen"))
+        self.assertEqual(other["foreign"], other["packets"])
+        doc = self.w.gateway.show("steer")
+        self.assertEqual({r["moves"] for r in doc["rebalance"]}, {0})
+        self.assertEqual({p["moved"] for p in doc["ports"]}, {0})
 
     def test_zz_end(self):
         self.stop_and_check()
