@@ -2,8 +2,9 @@
 """Two sites, two gateways, one machine: real TCP through per-CPU ESP tunnels.
 
 Started by tools/demo, which sees to packages and the build. The last line of
-its output is one JSON object; the exit status is 0 if TCP passed both ways and
-every worker of both gateways encrypted and decrypted on SAs of its own.
+its output is one JSON object; the exit status is 0 if TCP passed both ways,
+every worker of both gateways encrypted and decrypted on SAs of its own, and
+none handed ESP to another after start-up where each SPI can be steered.
 """
 
 import argparse
@@ -26,6 +27,8 @@ PREFIX = "pcpu-demo-"
 DIRECTORY = "/var/tmp"  # state files: not on tmpfs
 IPERF_PORT = 5201
 START_S = 20.0
+EXACT = ("flow", "tap")  # methods by which each packet lands on its SA's worker from the start
+LEARN_S = 5.0  # the others, until SAs are where their packets land
 
 PLAN4 = {
     "a": {"lan": "10.1.0.1", "site": "10.1.0.2", "net": "10.1.0.0/24", "wan": "192.0.2.1"},
@@ -44,6 +47,7 @@ PICTURE = """
 
   {workers} workers in each gateway, each with SAs of its own: {what}
 {sas}
+  the port to the internet brings each SA's packets to its worker by: {methods}
   {flows} TCP connections each way, {seconds} s; gateways' memory: {memory}
 """
 
@@ -104,6 +108,7 @@ class Side:
         self.ns = demo.namespace(f"gw-{name}")
         self.gateway = Gateway(demo.args.gw, self.ns, demo.directory, f"gw-{name}")
         self.gateway.file_prefix = f"pcpu-demo-gw-{name}"
+        self.base = [(0, 0)] * WORKERS  # as landed() says, when start-up was over
 
     def start(self):
         """Write its configuration and start the gateway."""
@@ -144,19 +149,39 @@ ports = (
         how = f", UDP {sa['encap_sport']} -> {sa['encap_dport']}" if sa["encap_dport"] else ""
         return f"gw-{self.name} {who}: SPI 0x{sa['spi']:08x}{how}"
 
+    def methods(self):
+        """How its ports are steered, by their names."""
+        return {p["port"]: p["method"] for p in self.gateway.show("steer")["ports"]}
+
+    def landed(self):
+        """Per worker: ESP that landed where its SA is, and ESP handed to its SA's worker."""
+        return [(w["owned"], w["foreign"]) for w in self.gateway.show("steer")["workers"]]
+
     def sums(self):
-        """Per worker: packets on SAs of its own, and what it handed off."""
-        workers = [{"id": w["id"], "sa_out_packets": 0, "sa_in_packets": 0,
-                    "handed_off": w["handed_off"]} for w in self.gateway.show("workers")]
+        """Per worker: packets on SAs of its own; since start-up, ESP that it handed off."""
+        workers = [{"id": i, "sa_out_packets": 0, "sa_in_packets": 0, "owned": now[0] - was[0],
+                    "handed_off": now[1] - was[1]}
+                   for i, (now, was) in enumerate(zip(self.landed(), self.base))]
         for sa in self.gateway.show("sa"):
-            if sa["pcpu"] is not None and sa["pcpu"] == sa["worker"]:
+            # it may have followed its packets to another worker than that of its number
+            if sa["pcpu"] is not None and sa["worker"] is not None:
                 workers[sa["worker"]][f"sa_{sa['dir']}_packets"] += sa["packets"]
         return workers
 
     def result(self):
         """Its part of the last line, but for what is known at the end only."""
         drops = {d["name"]: d["count"] for d in self.gateway.show("drops")}
-        return {"name": f"gw-{self.name}", "workers": self.sums(), "drops": drops}
+        workers = self.sums()
+        owned, handed_off = (sum(w[k] for w in workers) for k in ("owned", "handed_off"))
+        return {"name": f"gw-{self.name}", "steering": self.methods(),
+                "efficiency_percent": percent(owned, handed_off), "handed_off": handed_off,
+                "workers": workers, "drops": drops}
+
+
+def percent(owned, handed_off):
+    """Steering efficiency; None: of nothing."""
+    total = owned + handed_off
+    return round(100 * owned / total, 3) if total else None
 
 
 class Traffic:
@@ -253,6 +278,7 @@ class Demo:
         a, b = self.plan["a"], self.plan["b"]
         side_a = f"{a['site']} --- {a['lan']} [gw-a] {a['wan']}"
         side_b = f"{b['wan']} [gw-b] {b['lan']} --- {b['site']}"
+        methods = ", ".join(f"{side.methods()['wan']} (gw-{side.name})" for side in self.sides)
         sas = [f"    {side.name_and_sas(sa)}" for side in self.sides
                for sa in side.gateway.show("sa") if sa["dir"] == "out"]
         print(PICTURE.format(
@@ -260,7 +286,7 @@ class Demo:
             name_a="site-a", name_b="site-b", workers=WORKERS, sas="\n".join(sas),
             what=f"{self.args.algo}, ESN, "
                  + ("plain ESP" if self.args.plain_esp else "in UDP, a port for each SA"),
-            flows=self.args.flows, seconds=self.args.seconds,
+            flows=self.args.flows, methods=methods, seconds=self.args.seconds,
             memory="hugepages" if self.hugepages else "no hugepages"), flush=True)
 
     def pass_traffic(self):
@@ -270,27 +296,45 @@ class Demo:
         began = time.monotonic()
         pause = 0.5 if sys.stdout.isatty() else 3.0
         give_up = began + self.args.seconds + 30
+        learns_until = began + self.learning_s()
+        self.end_start_up()
         while any(t.running() for t in traffic) and time.monotonic() < give_up:
             self.table(time.monotonic() - began)
             until = time.monotonic() + pause
             while any(t.running() for t in traffic) and time.monotonic() < until:
                 time.sleep(0.1)
+            if began < learns_until < time.monotonic():
+                self.end_start_up()
+                learns_until = began
         self.table(time.monotonic() - began)
         return [t.received() for t in traffic]
 
+    def learning_s(self):
+        """For how long SAs may still be on other workers than their packets, with traffic."""
+        if all(side.methods()["wan"] in EXACT for side in self.sides):
+            return 0.0
+        return min(LEARN_S, self.args.seconds / 2)
+
+    def end_start_up(self):
+        """From now on it counts what is handed off."""
+        for side in self.sides:
+            side.base = side.landed()
+
     def table(self, elapsed):
         """Workers and SAs as they are now; in place on a terminal."""
-        lines = [f"  {elapsed:5.1f} s   worker      Gbit/s in + out   own SA out    own SA in"
-                 "   handed off    CPU"]
+        lines = [f"  {elapsed:5.1f} s  worker     Gbit/s in + out  own SA out   own SA in"
+                 "  handed off  steered   CPU"]
         for side in self.sides:
             sums = side.sums()
             for w in side.gateway.show("workers"):
                 own = sums[w["id"]]
                 cpu = w["cpu_percent"] or 0
+                steered = percent(own["owned"], own["handed_off"])
                 lines.append(
-                    f"  gw-{side.name}     {w['id']:>6}  {w['rx_bps'] / 1e9:>10.2f}"
-                    f" + {w['tx_bps'] / 1e9:<8.2f}{own['sa_out_packets']:>10}"
-                    f"   {own['sa_in_packets']:>10}   {w['handed_off']:>10}  {cpu:>4.0f}%")
+                    f"  gw-{side.name}     {w['id']:>6}  {w['rx_bps'] / 1e9:>9.2f}"
+                    f" + {w['tx_bps'] / 1e9:<7.2f}{own['sa_out_packets']:>10}"
+                    f"  {own['sa_in_packets']:>10}  {own['handed_off']:>10}"
+                    f"  {'-' if steered is None else f'{steered:.1f}%':>7}  {cpu:>3.0f}%")
         if sys.stdout.isatty() and self.drawn:
             print(f"\x1b[{self.drawn}A\x1b[J", end="")
         print("\n".join(lines), flush=True)
@@ -340,6 +384,11 @@ def problems(sent, results):
     """Why this is not a success, as sentences."""
     if not all(sent):
         yield "TCP did not pass both ways"
+    if all(gw["steering"]["wan"] in EXACT for gw in results):
+        for gw in results:
+            if gw["handed_off"] > 0:
+                yield (f"{gw['name']} handed {gw['handed_off']} ESP packets from worker to "
+                       f"worker, though its wan is steered by \"{gw['steering']['wan']}\"")
     for gw in results:
         if gw["mbufs_leaked"] != 0:
             yield f"{gw['name']} leaked {gw['mbufs_leaked']} mbufs"
@@ -357,6 +406,10 @@ def report(sent, results, seconds, why):
               f"{count * 8 / seconds / 1e9:.2f} Gbit/s")
     for gw in results:
         dropped = ", ".join(f"{k} {v}" for k, v in gw["drops"].items()) or "none"
+        share = gw["efficiency_percent"]
+        print(f"  {gw['name']}: steering: {gw['steering']['wan']}, after start-up "
+              + ("no ESP" if share is None else f"{share:g} % of ESP landed on its SA's worker, "
+                 f"{gw['handed_off']} packets were handed off"))
         print(f"  {gw['name']}: drops: {dropped}; mbufs leaked: {gw['mbufs_leaked']}")
     for sentence in why:
         print(f"  FAILED: {sentence}")
@@ -393,7 +446,8 @@ def main():
     why = list(problems(sent, results))
     print()
     report(sent, results, args.seconds, why)
-    last_line("failed" if why else "ok", tcp_bytes=sum(sent), gateways=results)
+    last_line("failed" if why else "ok", tcp_bytes=sum(sent),
+              handed_off=sum(gw["handed_off"] for gw in results), gateways=results)
     return 1 if why else 0
 
 
