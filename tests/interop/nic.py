@@ -83,11 +83,6 @@ class Devices:
         return self.rss.arguments() + self.plain.arguments()
 
 
-def knows(what, where):
-    """Is this in a document that the binary generates? Not each has steering."""
-    return what in run(BINARY, where).stdout
-
-
 def toeplitz(data, key=RSS_KEY):
     """The hash of NICs: for each bit of data that is set, 32 bits of the key from there on."""
     bits = int.from_bytes(key, "big")
@@ -329,7 +324,7 @@ def ports(count):
 class NicTest(unittest.TestCase):
     """Four tunnels with an inbound SA for each of four workers, each with a port of its own."""
 
-    steering = None  # of the wan port, where the binary knows of that
+    steering = "auto"  # of the wan port
     rss = True
 
     @classmethod
@@ -345,10 +340,8 @@ class NicTest(unittest.TestCase):
         for (_, _, sa), port in zip(cls.sas, ports(len(cls.sas))):
             sa.sport = port
         cls.addClassCleanup(cls.nic.stop)
-        wan = {}
-        if cls.steering is not None and knows("steering", "--config-doc"):
-            wan["steering"] = cls.steering
-        cls.nic.start(cls.nic.devices.rss if cls.rss else cls.nic.devices.plain, cls.tunnels, **wan)
+        cls.nic.start(cls.nic.devices.rss if cls.rss else cls.nic.devices.plain, cls.tunnels,
+                      steering=cls.steering)
 
     def setUp(self):
         if not self.nic.runs():
@@ -382,6 +375,13 @@ class NicTest(unittest.TestCase):
             self.assertEqual(drops, {})
         return {name: [a - b for a, b in zip(values, before[1][name])]
                 for name, values in found["each"].items()}
+
+    def steer(self):
+        """show steer of the wan: its port, why not, and its SAs by SPI."""
+        doc = self.nic.show("steer")
+        return (next(p for p in doc["ports"] if p["port"] == "wan"),
+                {w["method"]: w["why"] for w in doc["why_not"] if w["port"] == "wan"},
+                {row["spi"]: row for row in doc["sas"]})
 
     def round(self):
         """Packets of all SAs; what it made of the counters of each worker."""
