@@ -28,6 +28,7 @@
 #include "bench.h"
 
 #define MAX_CELLS 128
+#define MAX_HANDOFFS 8
 #define WARM_MS 5
 #define LOAD_TUNNELS 1000
 #define EAL_ARGS \
@@ -68,23 +69,12 @@ struct snapshot {
 /** CPU time and packets of a set of lcores; @p packets by number of the worker. */
 typedef uint64_t packets_fn(void *arg, unsigned int worker);
 
-static unsigned int
-worker_lcore(unsigned int worker)
-{
-	unsigned int lcore;
-
-	RTE_LCORE_FOREACH_WORKER(lcore)
-		if (worker-- == 0)
-			return lcore;
-	return RTE_MAX_LCORE;
-}
-
 static void
 snap(struct snapshot *s, unsigned int workers, packets_fn *packets, void *arg)
 {
 	*s = (struct snapshot){.wall_ns = bench_wall_ns()};
 	for (unsigned int i = 0; i < workers; i++) {
-		s->cpu_ns += bench_cpu_ns(worker_lcore(i));
+		s->cpu_ns += bench_cpu_ns(bench_lcore(i));
 		s->packets += packets(arg, i);
 	}
 }
@@ -141,12 +131,12 @@ measure_ports(const struct bench_options *opt, const struct bench_rig *rig, stru
 
 	for (unsigned int i = 0; i < r->cell.workers; i++) {
 		io[i] = (struct bench_io){.in = rig->in, .out = rig->out, .queue = i};
-		rte_eal_remote_launch(bench_io_main, &io[i], worker_lcore(i));
+		rte_eal_remote_launch(bench_io_main, &io[i], bench_lcore(i));
 	}
 	measure(opt, r->cell.workers, io_packets, io, &r->ports, NULL);
 	for (unsigned int i = 0; i < r->cell.workers; i++) {
 		__atomic_store_n(&io[i].stop, true, __ATOMIC_RELAXED);
-		rte_eal_wait_lcore(worker_lcore(i));
+		rte_eal_wait_lcore(bench_lcore(i));
 	}
 }
 
@@ -158,10 +148,10 @@ measure_raw(const struct bench_options *opt, struct bench_result *r)
 	if (!bench_raw_has(opt->algo))
 		return;
 	raw = (struct bench_raw){.algo = opt->algo, .dir = r->cell.dir, .size = r->cell.size};
-	rte_eal_remote_launch(bench_raw_main, &raw, worker_lcore(0));
+	rte_eal_remote_launch(bench_raw_main, &raw, bench_lcore(0));
 	measure(opt, 1, raw_packets, &raw, &r->raw, NULL);
 	__atomic_store_n(&raw.stop, true, __ATOMIC_RELAXED);
-	rte_eal_wait_lcore(worker_lcore(0));
+	rte_eal_wait_lcore(bench_lcore(0));
 }
 
 /* One row */
@@ -272,30 +262,47 @@ all_cells(struct bench_result *r, unsigned int cpus)
 	return n;
 }
 
+/** What is to be measured. */
 static int
-run(const struct bench_options *opt, unsigned int cpus)
+choose(const struct bench_options *opt, unsigned int cpus, struct bench_all *all)
 {
-	static struct bench_result results[MAX_CELLS];
-	struct bench_load load = {.tunnels = LOAD_TUNNELS};
-	unsigned int n;
 	int rc = 0;
 
 	if (opt->only) {
-		results[0].cell = opt->cell;
-		n = 1;
-	} else {
-		n = opt->quick ? quick_cells(results, cpus) : all_cells(results, cpus);
-		rc = bench_load_start(opt, &load);
-		if (rc == 0)
-			rc = bench_load_tunnels(opt, &load);
+		all->row[0].cell = opt->cell;
+		all->n = 1;
+		return 0;
 	}
-	for (unsigned int round = 0; round < opt->rounds; round++)
-		for (unsigned int i = 0; i < n && rc == 0; i++)
-			rc = measure_row(opt, &results[i]);
+	if (!opt->handoff) {
+		all->n = opt->quick ? quick_cells(all->row, cpus) : all_cells(all->row, cpus);
+		rc = bench_load_start(opt, &all->load);
+		if (rc == 0)
+			rc = bench_load_tunnels(opt, &all->load);
+	}
+	if (cpus > 1)
+		all->n_handoff = bench_handoff_rows(all->handoff, opt->quick);
+	return rc;
+}
+
+static int
+run(const struct bench_options *opt, unsigned int cpus)
+{
+	static struct bench_result rows[MAX_CELLS];
+	static struct bench_handoff handoffs[MAX_HANDOFFS];
+	struct bench_all all = {
+			.row = rows, .handoff = handoffs, .load = {.tunnels = LOAD_TUNNELS}};
+	int rc = choose(opt, cpus, &all);
+
+	for (unsigned int round = 0; round < opt->rounds; round++) {
+		for (unsigned int i = 0; i < all.n && rc == 0; i++)
+			rc = measure_row(opt, &rows[i]);
+		for (unsigned int i = 0; i < all.n_handoff && rc == 0; i++)
+			rc = bench_handoff_measure(opt, &handoffs[i]);
+	}
 	if (rc < 0)
 		return rc;
-	bench_report(stdout, opt, results, n, &load);
-	return opt->json == NULL ? 0 : bench_report_json(opt, results, n, &load);
+	bench_report(stdout, opt, &all);
+	return opt->json == NULL ? 0 : bench_report_json(opt, &all);
 }
 
 /* Start */
@@ -306,6 +313,7 @@ usage(void)
 	printf("bench [--quick] [--algo NAME] [--rounds N] [--window MS] [--json FILE]\n"
 	       "      [--gateway BINARY]  time its start, too\n"
 	       "      [--only DIR,ENCAP,SIZE,WORKERS[,TUNNELS,FLOWS]]  one row: out,udp,64,1\n"
+	       "      [--handoff]  only what a hand-off from worker to worker costs\n"
 	       "      [--no-hugepages]  even where there are enough\n"
 	       "      [--profile S]  keep that row running for S seconds\n");
 }
@@ -345,6 +353,7 @@ parse_options(int argc, char **argv, struct bench_options *opt)
 			{"help", no_argument, NULL, 'h'},
 			{"profile", required_argument, NULL, 'p'},
 			{"no-hugepages", no_argument, NULL, 'n'},
+			{"handoff", no_argument, NULL, 'H'},
 			{NULL},
 	};
 	int c, rc = 0;
@@ -352,6 +361,8 @@ parse_options(int argc, char **argv, struct bench_options *opt)
 	while (rc == 0 && (c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 'q')
 			opt->quick = true;
+		else if (c == 'H')
+			opt->handoff = true;
 		else if (c == 'n')
 			opt->no_hugepages = true;
 		else if (c == 'a')

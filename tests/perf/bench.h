@@ -29,6 +29,7 @@ struct bench_cell {
 	unsigned int workers;
 	unsigned int tunnels;
 	unsigned int flows; /* per tunnel; all in random order */
+	unsigned int burst; /* not 0: all is for the SA of the last worker; see handoff.c */
 };
 
 struct bench_options {
@@ -40,6 +41,7 @@ struct bench_options {
 	unsigned int rounds;
 	unsigned int window_ms;
 	unsigned int profile_s; /* keep the gateway running that long instead: for perf */
+	bool handoff; /* only what a hand-off costs */
 	const char *json; /* file */
 	const char *gateway; /* binary whose start is timed */
 };
@@ -64,6 +66,33 @@ struct bench_result {
 	unsigned int duplicates; /* (SPI, sequence number) seen twice among them */
 	int64_t lost; /* rx + injected + created - tx - punted - absorbed - drops, at the end */
 	uint64_t leaked; /* mbufs */
+};
+
+/** What part of a hand-off is whose: cycles for a packet. */
+enum bench_part {
+	BENCH_OWN_PORTS, /* the packet lands on its owner: receive and transmit */
+	BENCH_OWN_GW, /* the gateway in between */
+	BENCH_RX_PORTS, /* it lands on another worker: receive */
+	BENCH_RX_GW, /* that worker: classify, look up, stage, enqueue */
+	BENCH_OWNER_GW, /* the owner: dequeue, all that it does with its own */
+	BENCH_OWNER_PORTS, /* transmit */
+	BENCH_N_PARTS,
+};
+
+#define BENCH_HANDOFF_LIMIT 100 /* cycles for a packet at bursts of GW_BURST, ports not counted */
+
+struct bench_handoff {
+	unsigned int burst;
+	struct bench_samples part[BENCH_N_PARTS]; /* medians of windows */
+	struct bench_samples
+			more_gw; /* both workers' when handed off, less that when landed right */
+	struct bench_samples
+			more_ports; /* the same: mbufs that one takes and the other gives back */
+	unsigned int checked; /* as in struct bench_result */
+	unsigned int wrong;
+	uint64_t drops;
+	int64_t lost;
+	uint64_t leaked;
 };
 
 void bench_sample(struct bench_samples *s, double v);
@@ -94,6 +123,8 @@ struct bench_raw {
 
 /** Find out the clocks of the lcores' threads. Before anything else runs there. */
 int bench_clocks_init(void);
+/** The lcore of a worker. */
+unsigned int bench_lcore(unsigned int worker);
 /** CPU time of a worker lcore's thread, nanoseconds. */
 uint64_t bench_cpu_ns(unsigned int lcore);
 uint64_t bench_wall_ns(void);
@@ -120,6 +151,10 @@ uint32_t bench_spi(unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir
 struct bench_traffic *bench_traffic_new(const struct bench_options *opt,
 		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
 void bench_traffic_free(struct bench_traffic *t);
+/** Cell with a burst: may a worker's queue of the input port deliver? None does at first. */
+void bench_traffic_open(struct bench_traffic *t, unsigned int worker, bool open);
+/** The same: TSC cycles that the worker has spent in our burst functions. Its own thread. */
+uint64_t bench_traffic_tsc(const struct bench_traffic *t, unsigned int worker);
 /**
  * Put our burst functions in place of the drivers'. No worker polls; ethdev
  * takes them out when it stops the ports.
@@ -162,6 +197,12 @@ void bench_rig_halt(struct bench_rig *rig);
 int bench_rig_resume(struct bench_rig *rig);
 void bench_rig_down(struct bench_rig *rig, struct bench_result *r);
 
+/* handoff.c: what a packet costs more that lands on the wrong worker */
+
+/** Bursts to measure into @p h, all or for a quick look; returns how many. */
+unsigned int bench_handoff_rows(struct bench_handoff *h, bool quick);
+int bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h);
+
 /* load.c: starting */
 
 struct bench_load {
@@ -178,9 +219,16 @@ int bench_load_start(const struct bench_options *opt, struct bench_load *l);
 
 /* report.c */
 
-void bench_report(FILE *out, const struct bench_options *opt, struct bench_result *r,
-		unsigned int n, const struct bench_load *l);
-int bench_report_json(const struct bench_options *opt, struct bench_result *r, unsigned int n,
-		const struct bench_load *l);
+/** All that was measured. */
+struct bench_all {
+	struct bench_result *row;
+	unsigned int n;
+	struct bench_handoff *handoff;
+	unsigned int n_handoff;
+	struct bench_load load;
+};
+
+void bench_report(FILE *out, const struct bench_options *opt, const struct bench_all *all);
+int bench_report_json(const struct bench_options *opt, const struct bench_all *all);
 
 #endif /* BENCH_H */

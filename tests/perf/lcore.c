@@ -41,6 +41,17 @@ bench_clocks_init(void)
 	return 0;
 }
 
+unsigned int
+bench_lcore(unsigned int worker)
+{
+	unsigned int lcore;
+
+	RTE_LCORE_FOREACH_WORKER(lcore)
+		if (worker-- == 0)
+			return lcore;
+	return RTE_MAX_LCORE;
+}
+
 static uint64_t
 clock_ns(clockid_t clock)
 {

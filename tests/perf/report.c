@@ -98,16 +98,12 @@ print_row(FILE *out, struct bench_result *all, unsigned int n, struct bench_resu
 							 : "");
 }
 
-void
-bench_report(FILE *out, const struct bench_options *opt, struct bench_result *r, unsigned int n,
-		const struct bench_load *l)
+/** What a row costs beside the ports and the cipher. */
+static void
+print_rows(FILE *out, const struct bench_options *opt, struct bench_result *r, unsigned int n)
 {
-	uint32_t v = ipsec_pcpu_crypto_version();
-
-	fprintf(out, "%s, ESN, replay window 0, IPv4; intel-ipsec-mb %u.%u.%u; %s; TSC %.3f GHz\n",
-			opt->algo->name, v >> 16, v >> 8 & 0xff, v & 0xff,
-			rte_eal_has_hugepages() ? "hugepages of 2 MB" : "no hugepages",
-			rte_get_tsc_hz() / 1e9);
+	if (n == 0)
+		return;
 	fprintf(out,
 			"TSC cycles of CPU time for a packet; quiet = 10th percentile; "
 			"%u rounds of %u windows of %u ms\n\n",
@@ -121,6 +117,64 @@ bench_report(FILE *out, const struct bench_options *opt, struct bench_result *r,
 			"wrong/dup");
 	for (unsigned int i = 0; i < n; i++)
 		print_row(out, r, n, &r[i]);
+}
+
+static bool
+over_limit(struct bench_handoff *h)
+{
+	return h->burst == GW_BURST && bench_percentile(&h->more_gw, MEDIAN) > BENCH_HANDOFF_LIMIT;
+}
+
+static void
+print_handoff(FILE *out, struct bench_handoff *h)
+{
+	double gw = bench_percentile(&h->more_gw, MEDIAN);
+
+	fprintf(out, "%5u", h->burst);
+	for (unsigned int i = 0; i < BENCH_N_PARTS; i++)
+		fprintf(out, " %6.0f", bench_percentile(&h->part[i], MEDIAN));
+	fprintf(out, " %7.1f %7.1f %7.1f", bench_percentile(&h->more_gw, QUIET), gw,
+			bench_percentile(&h->more_ports, MEDIAN));
+	if (h->burst == GW_BURST)
+		fprintf(out, " %5.2f", gw / BENCH_HANDOFF_LIMIT);
+	else
+		fprintf(out, " %5s", "");
+	fprintf(out, " %5" PRIu64 " %u/%u%s%s\n", h->drops, h->checked, h->wrong,
+			h->lost != 0 || h->leaked != 0 ? " UNBALANCED" : "",
+			over_limit(h) ? " OVER" : "");
+}
+
+static void
+print_handoffs(FILE *out, const struct bench_all *all)
+{
+	if (all->n_handoff == 0)
+		return;
+	fprintf(out,
+			"\nhand-off: in udp 64, landed on the owner's queue beside landed on another's; "
+			"TSC cycles for a packet,\nmedians of rounds of the poll loop; "
+			"limit %u at bursts of %u\n\n",
+			BENCH_HANDOFF_LIMIT, GW_BURST);
+	fprintf(out, "%5s %13s %13s %13s %15s %7s %5s %5s %s\n", "", "landed right", "receiver",
+			"owner", "more, gateway", "ports", "/", "", "checked/");
+	fprintf(out, "%5s %6s %6s %6s %6s %6s %6s %7s %7s %7s %5s %5s %s\n", "burst", "ports", "gw",
+			"ports", "gw", "gw", "ports", "quiet", "median", "median", "limit", "drops",
+			"wrong");
+	for (unsigned int i = 0; i < all->n_handoff; i++)
+		print_handoff(out, &all->handoff[i]);
+}
+
+void
+bench_report(FILE *out, const struct bench_options *opt, const struct bench_all *all)
+{
+	const struct bench_load *l = &all->load;
+	uint32_t v = ipsec_pcpu_crypto_version();
+
+	fprintf(out, "%s, ESN, replay window 0, IPv4; intel-ipsec-mb %u.%u.%u; %s; TSC %.3f GHz\n",
+			opt->algo->name, v >> 16, v >> 8 & 0xff, v & 0xff,
+			rte_eal_has_hugepages() ? "hugepages of 2 MB" : "no hugepages",
+			rte_get_tsc_hz() / 1e9);
+	print_rows(out, opt, all->row, all->n);
+	print_handoffs(out, all);
 	if (l->start_s > 0)
 		fprintf(out, "\nstart to \"up\": %.2f s\n", l->start_s);
 	if (l->parse_s > 0)
@@ -163,10 +217,36 @@ json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result 
 			r->leaked);
 }
 
-int
-bench_report_json(const struct bench_options *opt, struct bench_result *r, unsigned int n,
-		const struct bench_load *l)
+static void
+json_handoff(FILE *f, struct bench_handoff *h)
 {
+	static const char *const name[] = {"own_ports", "own_gw", "receiver_ports", "receiver_gw",
+			"owner_gw", "owner_ports"};
+
+	fprintf(f, "{\"burst\": %u, ", h->burst);
+	for (unsigned int i = 0; i < BENCH_N_PARTS; i++)
+		fprintf(f, "\"%s_quiet\": %.1f, \"%s_median\": %.1f, ", name[i],
+				bench_percentile(&h->part[i], QUIET), name[i],
+				bench_percentile(&h->part[i], MEDIAN));
+	fprintf(f,
+			"\"more_gw_quiet\": %.1f, \"more_gw_median\": %.1f, "
+			"\"more_ports_quiet\": %.1f, \"more_ports_median\": %.1f, ",
+			bench_percentile(&h->more_gw, QUIET), bench_percentile(&h->more_gw, MEDIAN),
+			bench_percentile(&h->more_ports, QUIET),
+			bench_percentile(&h->more_ports, MEDIAN));
+	if (h->burst == GW_BURST)
+		fprintf(f, "\"limit\": %u, \"over_limit\": %s, ", BENCH_HANDOFF_LIMIT,
+				over_limit(h) ? "true" : "false");
+	fprintf(f,
+			"\"drops\": %" PRIu64 ", \"checked\": %u, \"wrong\": %u, \"lost\": %" PRId64
+			", \"leaked\": %" PRIu64 "}",
+			h->drops, h->checked, h->wrong, h->lost, h->leaked);
+}
+
+int
+bench_report_json(const struct bench_options *opt, const struct bench_all *all)
+{
+	const struct bench_load *l = &all->load;
 	FILE *f = fopen(opt->json, "w");
 
 	if (f == NULL)
@@ -179,9 +259,14 @@ bench_report_json(const struct bench_options *opt, struct bench_result *r, unsig
 			opt->algo->name, ipsec_pcpu_crypto_version(),
 			rte_eal_has_hugepages() ? "true" : "false", rte_get_tsc_hz(), l->start_s,
 			l->tunnels, l->parse_s, l->init_s, l->memory_mb, l->pools_mb);
-	for (unsigned int i = 0; i < n; i++) {
-		json_row(f, r, n, &r[i]);
-		fprintf(f, "%s\n", i + 1 < n ? "," : "");
+	for (unsigned int i = 0; i < all->n; i++) {
+		json_row(f, all->row, all->n, &all->row[i]);
+		fprintf(f, "%s\n", i + 1 < all->n ? "," : "");
+	}
+	fprintf(f, "],\n\"handoff\": [\n");
+	for (unsigned int i = 0; i < all->n_handoff; i++) {
+		json_handoff(f, &all->handoff[i]);
+		fprintf(f, "%s\n", i + 1 < all->n_handoff ? "," : "");
 	}
 	fprintf(f, "]}\n");
 	return fclose(f) == 0 ? 0 : -EIO;

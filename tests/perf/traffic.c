@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_ip.h>
 #include <rte_malloc.h>
@@ -41,6 +42,9 @@ struct source {
 	uint32_t n;
 	uint32_t next;
 	struct rte_mempool *pool;
+	bool open; /* cell with a burst: this one, and the next, are for it alone */
+	uint64_t tsc;
+	uint16_t burst;
 } __rte_cache_aligned;
 
 /** Frames that a queue of the output port got. */
@@ -53,6 +57,7 @@ struct capture {
 /** A queue of the output port. */
 struct sink {
 	struct capture *capture; /* NULL: not now */
+	uint64_t tsc; /* as in struct source */
 } __rte_cache_aligned;
 
 struct bench_traffic {
@@ -214,14 +219,16 @@ static int
 make_source(struct bench_traffic *t, unsigned int worker)
 {
 	struct source *s = &t->source[worker];
+	unsigned int owner = t->cell.burst == 0 ? worker : t->cell.workers - 1;
 	uint32_t seed = 12345;
 
 	s->n = t->n_packets;
+	s->burst = t->cell.burst;
 	s->order = rte_malloc("order", s->n * sizeof(s->order[0]), RTE_CACHE_LINE_SIZE);
 	if (s->order == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->n; i++)
-		s->order[i] = &t->packets[worker * t->n_packets + i];
+		s->order[i] = &t->packets[owner * t->n_packets + i];
 	if (t->cell.tunnels * t->cell.flows == 1)
 		return 0;
 	for (uint32_t i = s->n - 1; i > 0; i--) {
@@ -249,9 +256,9 @@ fill_traffic(struct bench_traffic *t)
 			rc = make_sa(t, i, w);
 		for (uint32_t i = 0; i < t->n_packets && rc == 0; i++)
 			rc = make_packet(t, w, i, &t->packets[w * t->n_packets + i]);
-		if (rc == 0)
-			rc = make_source(t, w);
 	}
+	for (unsigned int w = 0; w < t->cell.workers && rc == 0; w++)
+		rc = make_source(t, w);
 	return rc;
 }
 
@@ -345,6 +352,45 @@ transmit(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 	return n;
 }
 
+/* The same where the time in them is taken apart from the gateway's */
+
+static uint16_t
+receive_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
+{
+	struct source *s = queue;
+	uint64_t start;
+
+	if (!__atomic_load_n(&s->open, __ATOMIC_RELAXED))
+		return 0;
+	start = rte_rdtsc();
+	n = receive(s, pkts, RTE_MIN(n, s->burst));
+	s->tsc += rte_rdtsc() - start;
+	return n;
+}
+
+static uint16_t
+transmit_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
+{
+	struct sink *s = queue;
+	uint64_t start = rte_rdtsc();
+
+	n = transmit(s, pkts, n);
+	s->tsc += rte_rdtsc() - start;
+	return n;
+}
+
+void
+bench_traffic_open(struct bench_traffic *t, unsigned int worker, bool open)
+{
+	__atomic_store_n(&t->source[worker].open, open, __ATOMIC_RELAXED);
+}
+
+uint64_t
+bench_traffic_tsc(const struct bench_traffic *t, unsigned int worker)
+{
+	return t->source[worker].tsc + t->sink[worker].tsc;
+}
+
 void
 bench_traffic_attach(struct bench_traffic *t, struct rte_mempool *pool, uint16_t in, uint16_t out)
 {
@@ -360,8 +406,8 @@ bench_traffic_attach(struct bench_traffic *t, struct rte_mempool *pool, uint16_t
 	for (unsigned int i = 0; i < 2; i++) {
 		struct rte_eth_fp_ops *ops = &rte_eth_fp_ops[i == 0 ? in : out];
 
-		ops->rx_pkt_burst = receive;
-		ops->tx_pkt_burst = transmit;
+		ops->rx_pkt_burst = t->cell.burst == 0 ? receive : receive_timed;
+		ops->tx_pkt_burst = t->cell.burst == 0 ? transmit : transmit_timed;
 		ops->rxq.data = rx[i];
 		ops->txq.data = tx[i];
 	}
@@ -372,7 +418,9 @@ bench_traffic_capture(struct bench_traffic *t, unsigned int ms)
 {
 	for (unsigned int w = 0; w < t->cell.workers; w++)
 		__atomic_store_n(&t->sink[w].capture, t->captured[w], __ATOMIC_RELEASE);
-	for (unsigned int w = 0; w < t->cell.workers; w++) {
+	/* with a burst there is nothing from the others */
+	for (unsigned int w = t->cell.burst == 0 ? 0 : t->cell.workers - 1; w < t->cell.workers;
+			w++) {
 		struct capture *c = t->captured[w];
 
 		for (; ms > 0 && __atomic_load_n(&c->n, __ATOMIC_ACQUIRE) < CAPTURED; ms--)

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * What a packet costs more that lands on the wrong worker. Packets for the SA of
+ * worker 1 come to its own queue, or to that of worker 0, in turn. Both workers'
+ * rounds are called one by one here and timed one by one: where others run on the
+ * same CPUs, the median of single rounds tells what they cost, and time spent
+ * waiting is nobody's. Two bursts at most are under way, so that nothing overruns
+ * and the owner finds its bursts as they were made.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_cycles.h>
+#include <rte_launch.h>
+#include <rte_pause.h>
+
+#include <control/control_priv.h>
+
+#include "bench.h"
+
+#define OWNER 1
+#define UNDER_WAY 2 /* bursts */
+#define WARM_ROUNDS 64
+#define ROUNDS 512
+#define PAIRS 8 /* of windows, landed right and wrong, while the gateway is up */
+#define WINDOW_MS 200 /* at most, where others have the CPUs */
+
+/** A round of the poll loop: TSC cycles. */
+struct round {
+	uint32_t ports;
+	uint32_t gw;
+};
+
+/** A worker in a window of time. */
+struct side {
+	struct gw_worker *w;
+	const struct bench_traffic *traffic;
+	const struct side *follow; /* do not get ahead of it; NULL: of nobody */
+	unsigned int burst; /* rounds of that many count */
+	bool stop;
+	unsigned int n;
+	struct round round[WARM_ROUNDS + ROUNDS];
+	struct bench_count done; /* read by the other */
+};
+
+static void
+note(struct side *s, uint64_t tsc, uint64_t ports)
+{
+	unsigned int n = s->n;
+
+	if (n == WARM_ROUNDS + ROUNDS)
+		return;
+	s->round[n] = (struct round){.ports = ports, .gw = tsc - ports};
+	__atomic_store_n(&s->n, n + 1, __ATOMIC_RELEASE);
+}
+
+static bool
+may_run(const struct side *s)
+{
+	return s->follow == NULL ||
+			s->done.packets -
+					__atomic_load_n(&s->follow->done.packets,
+							__ATOMIC_RELAXED) <=
+			(UNDER_WAY - 1) * s->burst;
+}
+
+static int
+side_main(void *arg)
+{
+	struct side *s = arg;
+
+	while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+		uint64_t ports = bench_traffic_tsc(s->traffic, s->w->id);
+		uint64_t start;
+		unsigned int n;
+
+		if (!may_run(s)) {
+			rte_pause();
+			continue;
+		}
+		start = rte_rdtsc();
+		n = gw_worker_round(s->w);
+		if (n == s->burst)
+			note(s, rte_rdtsc() - start,
+					bench_traffic_tsc(s->traffic, s->w->id) - ports);
+		if (n > 0)
+			__atomic_store_n(&s->done.packets, s->done.packets + n, __ATOMIC_RELAXED);
+		else
+			rte_pause();
+	}
+	return 0;
+}
+
+/** Both sides of a window: the receiver (NULL: the owner itself) and the owner. */
+static void
+run_sides(struct side *receiver, struct side *owner, struct bench_traffic *capture)
+{
+	const unsigned int enough = WARM_ROUNDS + ROUNDS;
+
+	rte_eal_remote_launch(side_main, owner, bench_lcore(OWNER));
+	if (receiver != NULL)
+		rte_eal_remote_launch(side_main, receiver, bench_lcore(0));
+	if (capture != NULL)
+		bench_traffic_capture(capture, 500);
+	for (unsigned int ms = 0; ms < WINDOW_MS; ms++) {
+		if (__atomic_load_n(&owner->n, __ATOMIC_ACQUIRE) == enough)
+			break;
+		bench_sleep_ms(1);
+	}
+	/* what is under way gets to its end */
+	if (receiver != NULL) {
+		__atomic_store_n(&receiver->stop, true, __ATOMIC_RELAXED);
+		rte_eal_wait_lcore(bench_lcore(0));
+		while (__atomic_load_n(&owner->done.packets, __ATOMIC_RELAXED) <
+				receiver->done.packets)
+			bench_sleep_ms(1);
+	}
+	__atomic_store_n(&owner->stop, true, __ATOMIC_RELAXED);
+	rte_eal_wait_lcore(bench_lcore(OWNER));
+}
+
+/** Medians of a side's rounds, for a packet; false: too few. */
+static bool
+medians(const struct side *s, double *ports, double *gw)
+{
+	struct bench_samples p = {.n = 0}, g = {.n = 0};
+
+	for (unsigned int i = WARM_ROUNDS; i < s->n; i++) {
+		bench_sample(&p, (double)s->round[i].ports / s->burst);
+		bench_sample(&g, (double)s->round[i].gw / s->burst);
+	}
+	*ports = bench_percentile(&p, 0.5);
+	*gw = bench_percentile(&g, 0.5);
+	return p.n >= ROUNDS / 8;
+}
+
+static void
+open_queue(struct bench_rig *rig, unsigned int worker)
+{
+	for (unsigned int i = 0; i < BENCH_MAX_WORKERS; i++)
+		bench_traffic_open(rig->traffic, i, i == worker);
+}
+
+static void
+side_init(struct side *s, struct bench_rig *rig, unsigned int worker, unsigned int burst)
+{
+	memset(s, 0, sizeof(*s));
+	s->w = rig->gw->worker[worker].w;
+	s->traffic = rig->traffic;
+	s->burst = burst;
+}
+
+/** Landed right, and landed wrong, one after the other. */
+static void
+measure_pair(struct bench_rig *rig, struct bench_handoff *h, bool capture)
+{
+	static struct side receiver, owner;
+	double v[BENCH_N_PARTS];
+	bool ok;
+
+	side_init(&owner, rig, OWNER, h->burst);
+	open_queue(rig, OWNER);
+	run_sides(NULL, &owner, NULL);
+	ok = medians(&owner, &v[BENCH_OWN_PORTS], &v[BENCH_OWN_GW]);
+	side_init(&owner, rig, OWNER, h->burst);
+	side_init(&receiver, rig, 0, h->burst);
+	receiver.follow = &owner;
+	open_queue(rig, 0);
+	run_sides(&receiver, &owner, capture ? rig->traffic : NULL);
+	ok &= medians(&receiver, &v[BENCH_RX_PORTS], &v[BENCH_RX_GW]);
+	ok &= medians(&owner, &v[BENCH_OWNER_PORTS], &v[BENCH_OWNER_GW]);
+	if (!ok)
+		return;
+	for (unsigned int i = 0; i < BENCH_N_PARTS; i++)
+		bench_sample(&h->part[i], v[i]);
+	bench_sample(&h->more_gw, v[BENCH_RX_GW] + v[BENCH_OWNER_GW] - v[BENCH_OWN_GW]);
+	bench_sample(&h->more_ports, v[BENCH_RX_PORTS] + v[BENCH_OWNER_PORTS] - v[BENCH_OWN_PORTS]);
+}
+
+static void
+note_drops(const struct bench_rig *rig, struct bench_handoff *h)
+{
+	struct gw_counters c;
+
+	gw_stats_sum(rig->gw, &c);
+	for (unsigned int i = 0; i < GW_N_DROPS; i++)
+		h->drops += c.drop[i];
+	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
+		h->drops += c.esp_drop[i];
+}
+
+int
+bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h)
+{
+	struct bench_result r = {.cell = {.dir = IPSEC_PCPU_IN,
+						 .encap = true,
+						 .size = 64,
+						 .workers = BENCH_MAX_WORKERS,
+						 .tunnels = 1,
+						 .flows = 1,
+						 .burst = h->burst}};
+	struct bench_rig rig;
+	int rc = bench_rig_up(&rig, opt, &r.cell);
+
+	if (rc < 0)
+		return rc;
+	/* out of their loops, into ours: which polls the ports nevertheless */
+	bench_rig_halt(&rig);
+	for (unsigned int i = 0; i < rig.gw->n_workers; i++)
+		rig.gw->worker[i].w->run = true;
+	for (unsigned int i = 0; i < PAIRS; i++)
+		measure_pair(&rig, h, i == 0);
+	open_queue(&rig, BENCH_MAX_WORKERS);
+	note_drops(&rig, h);
+	bench_traffic_check(rig.traffic, &r);
+	rc = bench_rig_resume(&rig);
+	bench_rig_down(&rig, &r);
+	h->checked += r.checked;
+	h->wrong += r.wrong;
+	h->lost += r.lost;
+	h->leaked += r.leaked;
+	return rc;
+}
+
+unsigned int
+bench_handoff_rows(struct bench_handoff *h, bool quick)
+{
+	static const unsigned int bursts[] = {GW_BURST, 16, 8, 4, 1};
+	unsigned int n = quick ? 1 : RTE_DIM(bursts);
+
+	for (unsigned int i = 0; i < n; i++)
+		h[i].burst = bursts[i];
+	return n;
+}
