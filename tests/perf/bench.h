@@ -29,7 +29,7 @@ struct bench_cell {
 	unsigned int workers;
 	unsigned int tunnels;
 	unsigned int flows; /* per tunnel; all in random order */
-	unsigned int burst; /* not 0: all is for the SA of the last worker; see handoff.c */
+	unsigned int burst; /* not 0: what comes is told, and timed; see handoff.c */
 };
 
 struct bench_options {
@@ -70,9 +70,9 @@ struct bench_result {
 
 /** What part of a hand-off is whose: cycles for a packet. */
 enum bench_part {
-	BENCH_OWN_PORTS, /* the packet lands on its owner: receive and transmit */
+	BENCH_OWN_PORTS, /* packets land on their owner: receive and transmit */
 	BENCH_OWN_GW, /* the gateway in between */
-	BENCH_RX_PORTS, /* it lands on another worker: receive */
+	BENCH_RX_PORTS, /* they land on another worker: receive */
 	BENCH_RX_GW, /* that worker: classify, look up, stage, enqueue */
 	BENCH_OWNER_GW, /* the owner: dequeue, all that it does with its own */
 	BENCH_OWNER_PORTS, /* transmit */
@@ -151,8 +151,11 @@ uint32_t bench_spi(unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir
 struct bench_traffic *bench_traffic_new(const struct bench_options *opt,
 		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
 void bench_traffic_free(struct bench_traffic *t);
-/** Cell with a burst: may a worker's queue of the input port deliver? None does at first. */
-void bench_traffic_open(struct bench_traffic *t, unsigned int worker, bool open);
+/**
+ * Cell with a burst: from now on a worker's queue of the input port delivers packets for the SAs
+ * of @p owner; -1: none, as it is at first. No worker polls.
+ */
+void bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner);
 /** The same: TSC cycles that the worker has spent in our burst functions. Its own thread. */
 uint64_t bench_traffic_tsc(const struct bench_traffic *t, unsigned int worker);
 /**

@@ -2,7 +2,8 @@
 
 /*
  * What a packet costs more that lands on the wrong worker. Packets for the SA of
- * worker 1 come to its own queue, or to that of worker 0, in turn. Both workers'
+ * worker 1 come to its own queue, while worker 0 has its own, too; or to that of
+ * worker 0; in turn. Both are busy at all times: CPUs may share a core. Workers'
  * rounds are called one by one here and timed one by one: where others run on the
  * same CPUs, the median of single rounds tells what they cost, and time spent
  * waiting is nobody's. Two bursts at most are under way, so that nothing overruns
@@ -21,6 +22,7 @@
 
 #include "bench.h"
 
+#define OTHER 0 /* the workers */
 #define OWNER 1
 #define UNDER_WAY 2 /* bursts */
 #define WARM_ROUNDS 64
@@ -94,15 +96,23 @@ side_main(void *arg)
 	return 0;
 }
 
-/** Both sides of a window: the receiver (NULL: the owner itself) and the owner. */
+/** rte_eal_wait_lcore() spins, on the CPU of the owner. */
 static void
-run_sides(struct side *receiver, struct side *owner, struct bench_traffic *capture)
+join(unsigned int lcore)
+{
+	while (rte_eal_get_lcore_state(lcore) == RUNNING)
+		bench_sleep_ms(1);
+	rte_eal_wait_lcore(lcore);
+}
+
+/** Both workers, for a window. */
+static void
+run_sides(struct side *other, struct side *owner, struct bench_traffic *capture)
 {
 	const unsigned int enough = WARM_ROUNDS + ROUNDS;
 
 	rte_eal_remote_launch(side_main, owner, bench_lcore(OWNER));
-	if (receiver != NULL)
-		rte_eal_remote_launch(side_main, receiver, bench_lcore(0));
+	rte_eal_remote_launch(side_main, other, bench_lcore(OTHER));
 	if (capture != NULL)
 		bench_traffic_capture(capture, 500);
 	for (unsigned int ms = 0; ms < WINDOW_MS; ms++) {
@@ -110,16 +120,15 @@ run_sides(struct side *receiver, struct side *owner, struct bench_traffic *captu
 			break;
 		bench_sleep_ms(1);
 	}
+	__atomic_store_n(&other->stop, true, __ATOMIC_RELAXED);
+	join(bench_lcore(OTHER));
 	/* what is under way gets to its end */
-	if (receiver != NULL) {
-		__atomic_store_n(&receiver->stop, true, __ATOMIC_RELAXED);
-		rte_eal_wait_lcore(bench_lcore(0));
-		while (__atomic_load_n(&owner->done.packets, __ATOMIC_RELAXED) <
-				receiver->done.packets)
-			bench_sleep_ms(1);
-	}
+	while (other->follow != NULL &&
+			__atomic_load_n(&owner->done.packets, __ATOMIC_RELAXED) <
+					other->done.packets)
+		bench_sleep_ms(1);
 	__atomic_store_n(&owner->stop, true, __ATOMIC_RELAXED);
-	rte_eal_wait_lcore(bench_lcore(OWNER));
+	join(bench_lcore(OWNER));
 }
 
 /** Medians of a side's rounds, for a packet; false: too few. */
@@ -137,11 +146,12 @@ medians(const struct side *s, double *ports, double *gw)
 	return p.n >= ROUNDS / 8;
 }
 
+/** To whose SAs the packets belong that come to each worker. */
 static void
-open_queue(struct bench_rig *rig, unsigned int worker)
+deliver(struct bench_rig *rig, int to_other, int to_owner)
 {
-	for (unsigned int i = 0; i < BENCH_MAX_WORKERS; i++)
-		bench_traffic_open(rig->traffic, i, i == worker);
+	bench_traffic_deliver(rig->traffic, OTHER, to_other);
+	bench_traffic_deliver(rig->traffic, OWNER, to_owner);
 }
 
 static void
@@ -157,20 +167,21 @@ side_init(struct side *s, struct bench_rig *rig, unsigned int worker, unsigned i
 static void
 measure_pair(struct bench_rig *rig, struct bench_handoff *h, bool capture)
 {
-	static struct side receiver, owner;
+	static struct side other, owner;
 	double v[BENCH_N_PARTS];
 	bool ok;
 
 	side_init(&owner, rig, OWNER, h->burst);
-	open_queue(rig, OWNER);
-	run_sides(NULL, &owner, NULL);
+	side_init(&other, rig, OTHER, h->burst);
+	deliver(rig, OTHER, OWNER);
+	run_sides(&other, &owner, NULL);
 	ok = medians(&owner, &v[BENCH_OWN_PORTS], &v[BENCH_OWN_GW]);
 	side_init(&owner, rig, OWNER, h->burst);
-	side_init(&receiver, rig, 0, h->burst);
-	receiver.follow = &owner;
-	open_queue(rig, 0);
-	run_sides(&receiver, &owner, capture ? rig->traffic : NULL);
-	ok &= medians(&receiver, &v[BENCH_RX_PORTS], &v[BENCH_RX_GW]);
+	side_init(&other, rig, OTHER, h->burst);
+	other.follow = &owner;
+	deliver(rig, OWNER, -1);
+	run_sides(&other, &owner, capture ? rig->traffic : NULL);
+	ok &= medians(&other, &v[BENCH_RX_PORTS], &v[BENCH_RX_GW]);
 	ok &= medians(&owner, &v[BENCH_OWNER_PORTS], &v[BENCH_OWNER_GW]);
 	if (!ok)
 		return;
@@ -213,7 +224,7 @@ bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h)
 		rig.gw->worker[i].w->run = true;
 	for (unsigned int i = 0; i < PAIRS; i++)
 		measure_pair(&rig, h, i == 0);
-	open_queue(&rig, BENCH_MAX_WORKERS);
+	deliver(&rig, -1, -1);
 	note_drops(&rig, h);
 	bench_traffic_check(rig.traffic, &r);
 	rc = bench_rig_resume(&rig);

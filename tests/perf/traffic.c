@@ -38,13 +38,13 @@ struct packet {
 
 /** A queue of the input port: what it delivers, again and again. */
 struct source {
-	const struct packet **order; /* NULL: nothing */
+	const struct packet **order; /* of its own or another's; NULL: nothing */
+	const struct packet **own; /* order of the packets for its worker's SAs */
 	uint32_t n;
 	uint32_t next;
 	struct rte_mempool *pool;
-	bool open; /* cell with a burst: this one, and the next, are for it alone */
-	uint64_t tsc;
-	uint16_t burst;
+	uint16_t burst; /* at most; 0: as it comes */
+	uint64_t tsc; /* spent here; cell with a burst only */
 } __rte_cache_aligned;
 
 /** Frames that a queue of the output port got. */
@@ -219,26 +219,28 @@ static int
 make_source(struct bench_traffic *t, unsigned int worker)
 {
 	struct source *s = &t->source[worker];
-	unsigned int owner = t->cell.burst == 0 ? worker : t->cell.workers - 1;
 	uint32_t seed = 12345;
 
 	s->n = t->n_packets;
 	s->burst = t->cell.burst;
-	s->order = rte_malloc("order", s->n * sizeof(s->order[0]), RTE_CACHE_LINE_SIZE);
-	if (s->order == NULL)
+	s->own = rte_malloc("order", s->n * sizeof(s->own[0]), RTE_CACHE_LINE_SIZE);
+	if (s->own == NULL)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < s->n; i++)
-		s->order[i] = &t->packets[owner * t->n_packets + i];
+		s->own[i] = &t->packets[worker * t->n_packets + i];
+	/* with a burst nothing comes before it is asked for */
+	if (t->cell.burst == 0)
+		s->order = s->own;
 	if (t->cell.tunnels * t->cell.flows == 1)
 		return 0;
 	for (uint32_t i = s->n - 1; i > 0; i--) {
-		const struct packet *p = s->order[i];
+		const struct packet *p = s->own[i];
 		uint32_t k;
 
 		seed = seed * 1664525 + 1013904223;
 		k = (uint64_t)seed * (i + 1) >> 32;
-		s->order[i] = s->order[k];
-		s->order[k] = p;
+		s->own[i] = s->own[k];
+		s->own[k] = p;
 	}
 	return 0;
 }
@@ -256,9 +258,9 @@ fill_traffic(struct bench_traffic *t)
 			rc = make_sa(t, i, w);
 		for (uint32_t i = 0; i < t->n_packets && rc == 0; i++)
 			rc = make_packet(t, w, i, &t->packets[w * t->n_packets + i]);
+		if (rc == 0)
+			rc = make_source(t, w);
 	}
-	for (unsigned int w = 0; w < t->cell.workers && rc == 0; w++)
-		rc = make_source(t, w);
 	return rc;
 }
 
@@ -295,7 +297,7 @@ bench_traffic_free(struct bench_traffic *t)
 	for (unsigned int i = 0; t->sa != NULL && i < t->cell.tunnels * BENCH_MAX_WORKERS; i++)
 		rte_free(t->sa[i]);
 	for (unsigned int w = 0; w < BENCH_MAX_WORKERS; w++) {
-		rte_free(t->source[w].order);
+		rte_free(t->source[w].own);
 		free(t->captured[w]);
 	}
 	free(t->packets);
@@ -360,10 +362,12 @@ receive_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 	struct source *s = queue;
 	uint64_t start;
 
-	if (!__atomic_load_n(&s->open, __ATOMIC_RELAXED))
+	if (s->order == NULL)
 		return 0;
 	start = rte_rdtsc();
 	n = receive(s, pkts, RTE_MIN(n, s->burst));
+	/* stores to lines that another CPU has are not to be waited for by the gateway */
+	rte_mb();
 	s->tsc += rte_rdtsc() - start;
 	return n;
 }
@@ -380,9 +384,9 @@ transmit_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 }
 
 void
-bench_traffic_open(struct bench_traffic *t, unsigned int worker, bool open)
+bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner)
 {
-	__atomic_store_n(&t->source[worker].open, open, __ATOMIC_RELAXED);
+	t->source[worker].order = owner < 0 ? NULL : t->source[owner].own;
 }
 
 uint64_t
@@ -418,7 +422,7 @@ bench_traffic_capture(struct bench_traffic *t, unsigned int ms)
 {
 	for (unsigned int w = 0; w < t->cell.workers; w++)
 		__atomic_store_n(&t->sink[w].capture, t->captured[w], __ATOMIC_RELEASE);
-	/* with a burst there is nothing from the others */
+	/* with a burst only the last one's packets are looked at */
 	for (unsigned int w = t->cell.burst == 0 ? 0 : t->cell.workers - 1; w < t->cell.workers;
 			w++) {
 		struct capture *c = t->captured[w];
