@@ -18,6 +18,19 @@
 
 #define OUTER_LEN (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
 
+uint32_t peer_ports;
+uint32_t peer_own_ports;
+
+uint16_t
+peer_sport(uint32_t spi, uint32_t ports)
+{
+	uint32_t x = spi ^ ports;
+
+	x = (x ^ x >> 15) * UINT32_C(0x2c1b3c6d);
+	x = (x ^ x >> 12) * UINT32_C(0x297a2d39);
+	return 49152 + (x >> 18);
+}
+
 void
 peer_sa_params(struct ipsec_pcpu_sa_params *prm, enum ipsec_pcpu_dir dir, uint32_t spi,
 		unsigned int pair)
@@ -37,6 +50,8 @@ peer_sa_params(struct ipsec_pcpu_sa_params *prm, enum ipsec_pcpu_dir dir, uint32
 			.daddr.ip4 = out ? PEER_ADDR : GW_ADDR,
 			.encap_sport = 49152 + pair,
 			.encap_dport = 4500};
+	if (peer_ports != 0 && !out)
+		prm->encap_sport = peer_sport(spi, peer_ports);
 	for (unsigned int i = 0; i < prm->algo->key_len; i++)
 		prm->key[i] = (spi >> i % 4 * 8) * 167 + i * 29;
 }
@@ -75,6 +90,8 @@ peer_add(struct peer *peer, enum ipsec_pcpu_dir dir, uint32_t spi, unsigned int 
 	assert_true(peer->n <= PEER_MAX_SAS);
 	peer_sa_params(&prm, dir, spi, pair);
 	prm.dir = dir == IPSEC_PCPU_OUT ? IPSEC_PCPU_IN : IPSEC_PCPU_OUT;
+	if (peer_own_ports != 0 && dir == IPSEC_PCPU_IN)
+		prm.encap_sport = peer_sport(spi, peer_own_ports);
 	prm.replay_window = prm.dir == IPSEC_PCPU_IN ? 1024 : 0;
 	*s = (struct peer_sa){.spi = spi, .pair = pair, .dir = prm.dir, .queue = -1};
 	s->sa = alloc(ipsec_pcpu_sa_size());

@@ -36,6 +36,18 @@ struct peer {
 	bool unordered; /* packets may overtake each other, and come from any queue */
 };
 
+/**
+ * The UDP source ports of the gateway's inbound SAs. 0: 49152 and the number of the pair;
+ * else random ones that follow from the SPI and this.
+ */
+extern uint32_t peer_ports;
+
+/** 0: the peer sends from the ports that the gateway was told; else from these. */
+extern uint32_t peer_own_ports;
+
+/** The port of an SPI, by one of the two above. */
+uint16_t peer_sport(uint32_t spi, uint32_t ports);
+
 /** The parameters of an SA as the gateway has it; its key follows from the SPI. */
 void peer_sa_params(struct ipsec_pcpu_sa_params *prm, enum ipsec_pcpu_dir dir, uint32_t spi,
 		unsigned int pair);
