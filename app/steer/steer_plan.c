@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,8 @@
 
 /* So much more traffic an SA must have to take an entry from one that is right by it. */
 #define KEEP_FACTOR 4
+/* Parts of a packet, to tell between SAs with as many of them */
+#define EQUALS 64u
 /* SAs of a worker, in shares of what each would have, that it gets more of no more */
 #define CAP_FACTOR 4
 
@@ -54,14 +57,39 @@ in_table(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
 	return sa->queue < sp->port->n_rxq && (sa->state != GW_STEER_VERIFIED || is_right(sp, sa));
 }
 
-static uint32_t
-weight_of(const struct gw_steer_port *sp, const struct gw_steer_sa *sa, bool anew)
+/** How many SAs each worker has more than the one that has fewest. */
+static void
+count_surplus(const struct gw_steer_port *sp, unsigned int surplus[GW_MAX_WORKERS])
 {
-	uint32_t weight = RTE_MAX(sa->weight, 1u);
+	unsigned int least = UINT_MAX;
 
-	if (anew || !is_right(sp, sa))
-		return weight;
-	return weight > UINT32_MAX / KEEP_FACTOR ? UINT32_MAX : weight * KEEP_FACTOR;
+	memset(surplus, 0, GW_MAX_WORKERS * sizeof(surplus[0]));
+	for (unsigned int i = 0; i < sp->n_sas; i++)
+		if (sp->sas[i]->queue < GW_MAX_WORKERS)
+			surplus[sp->sas[i]->queue]++;
+	for (unsigned int q = 0; q < sp->port->n_rxq && q < GW_MAX_WORKERS; q++)
+		least = RTE_MIN(least, surplus[q]);
+	for (unsigned int q = 0; q < GW_MAX_WORKERS; q++)
+		surplus[q] -= RTE_MIN(surplus[q], least);
+}
+
+/**
+ * Of equals the one that is right, else the one whose worker has fewer SAs: those of the
+ * other go there. By any fixed order one worker would get more with each new key.
+ */
+static uint32_t
+weight_of(const struct gw_steer_port *sp, const struct gw_steer_sa *sa, bool anew,
+		const unsigned int surplus[])
+{
+	uint64_t weight = RTE_MAX(sa->weight, 1u);
+	bool right = is_right(sp, sa);
+	uint32_t bonus = EQUALS - 1;
+
+	if (right && !anew)
+		weight *= KEEP_FACTOR;
+	if (!right && sa->queue < GW_MAX_WORKERS)
+		bonus = EQUALS / 2 - 1 - RTE_MIN(surplus[sa->queue], EQUALS / 2 - 1);
+	return (uint32_t)RTE_MIN(weight * EQUALS + bonus, (uint64_t)UINT32_MAX);
 }
 
 static void
@@ -77,15 +105,17 @@ plan_table(const struct gw_steer_port *sp, bool anew, struct gw_steer_plan *plan
 {
 	struct ipsec_pcpu_reta_plan result;
 	struct ipsec_pcpu_reta_sa *sas = calloc(sp->n_sas + 1, sizeof(*sas));
+	unsigned int surplus[GW_MAX_WORKERS];
 	unsigned int n = 0;
 	int rc = 0;
 
 	if (sas == NULL)
 		return -ENOMEM;
+	count_surplus(sp, surplus);
 	for (unsigned int i = 0; i < sp->n_sas && n < UINT16_MAX; i++)
 		if (in_table(sp, sp->sas[i]))
 			sas[n++] = (struct ipsec_pcpu_reta_sa){.hash = sp->sas[i]->hash,
-					.weight = weight_of(sp, sp->sas[i], anew),
+					.weight = weight_of(sp, sp->sas[i], anew, surplus),
 					.queue = sp->sas[i]->queue};
 	if (n > 0)
 		rc = ipsec_pcpu_reta_plan(plan->reta, sp->rss.reta_size, true, sas, n, &result);
