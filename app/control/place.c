@@ -12,13 +12,14 @@
 #include "../log.h"
 #include "control_priv.h"
 
-/** Of two answers: that of a worker that may still come to its message, else the first error. */
+/**
+ * Of two answers: an error, else that of a worker that may still come to its message. One
+ * that was not even told has what it has, whoever else is late.
+ */
 static int
 worse(int a, int b)
 {
-	if (a == -ETIMEDOUT || b == -ETIMEDOUT)
-		return -ETIMEDOUT;
-	return a != 0 ? a : b;
+	return a == 0 || (a == -ETIMEDOUT && b != 0) ? b : a;
 }
 
 /** The newest SA of a direction and number but for @p sa: whose place it takes (R5). */

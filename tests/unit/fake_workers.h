@@ -12,7 +12,7 @@
 #include "control/control_priv.h"
 
 #define FAKE_WORKERS 4
-#define FAKE_SPIS 16
+#define FAKE_SPIS 64
 
 /** What a worker has; out and in as datapath/msg.c has them, of one tunnel. */
 struct fake {

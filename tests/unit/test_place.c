@@ -32,6 +32,7 @@ static const char head[] =
 		"tunnels = ( { name = \"t\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\"; \n"
 		"  selectors = ( { remote = \"10.2.0.0/16\"; } ); sas = (\n";
 static const char own_only[] = PAIR("pcpu = 0;", "0", "0") ", " PAIR("pcpu = 1;", "1", "1");
+static const char one_and_fallback[] = PAIR("pcpu = 0;", "0", "0") ", " PAIR("", "9", "9");
 static const char with_fallback[] = PAIR("pcpu = 0;", "0", "0") ", " PAIR(
 		"pcpu = 1;", "1", "1") ", " PAIR("", "9", "9");
 
@@ -92,7 +93,8 @@ add(uint32_t like, uint32_t spi)
 
 	new.prm.spi = spi;
 	new.prm.seq = new.prm.seq_limit = 0;
-	memset(new.prm.key, spi, new.prm.algo->key_len);
+	memset(new.prm.key, 0, new.prm.algo->key_len);
+	memcpy(new.prm.key, &spi, sizeof(spi));
 	return gw_sa_add(&gw, &gw.tunnel[0], &new, &err);
 }
 
@@ -282,6 +284,38 @@ test_outbound_late(void **state)
 	check_fallback(2);
 }
 
+/* Who has the SA cannot be told to give it up, while another one is late: nobody else gets it. */
+static void
+test_outbound_refused(void **state)
+{
+	start(one_and_fallback);
+	check_fallback(1);
+	worker[2].asleep = true;
+	worker[1].refuses = -ENOBUFS;
+	assert_true(move(0x1009, 0) < 0);
+	assert_null(worker[0].out.fallback);
+	assert_ptr_equal(worker[1].out.fallback, sa(0x1009)->sa);
+	fake_wake(&worker[2]);
+	worker[1].refuses = 0;
+	gw_places_tick(&gw);
+	check_fallback(0);
+}
+
+/* A new SA that one cannot be told of, while another one is late: it is not there by halves. */
+static void
+test_add_refused(void **state)
+{
+	start(with_fallback);
+	worker[0].asleep = true;
+	worker[2].refuses = -ENOBUFS;
+	assert_int_equal(add(0x2001, 0x2010), -ENOBUFS);
+	worker[2].refuses = 0;
+	fake_wake(&worker[0]);
+	for (unsigned int w = 0; w < N_WORKERS; w++)
+		assert_null(fake_spi(&worker[w], 0x2010));
+	assert_int_equal(gw.tunnel[0].n_sas, 6);
+}
+
 /* It is deleted while it is on its way: nobody keeps it. */
 static void
 test_deleted_on_its_way(void **state)
@@ -330,6 +364,73 @@ test_random(void **state)
 	check_fallback(sa(0x1009)->worker);
 }
 
+/** A successor of an SA comes, or the SA goes: what is freed nobody has, nor will get. */
+static void
+add_or_delete(struct gw_sa *s, uint32_t spi)
+{
+	const struct ipsec_pcpu_sa *mem = s->sa;
+	unsigned int n = gw.tunnel[0].n_sas;
+
+	if (n < 8 || (n < 14 && rand() % 2 == 0)) {
+		add(s->prm.spi, spi);
+		return;
+	}
+	if (gw_sa_del(&gw, &gw.tunnel[0], s->prm.dir, s->prm.spi, &err) != 0)
+		return;
+	assert_int_equal(fake_owners(mem), 0);
+	for (unsigned int w = 0; w < N_WORKERS; w++)
+		for (unsigned int i = 0; i < worker[w].n_waiting; i++)
+			assert_true(worker[w].waiting[i].sa != mem &&
+					worker[w].waiting[i].fallback != mem);
+}
+
+static void
+wake_all(void)
+{
+	for (unsigned int w = 0; w < N_WORKERS; w++) {
+		worker[w].refuses = 0;
+		fake_wake(&worker[w]);
+	}
+	gw_places_tick(&gw);
+}
+
+/* The same with SAs that come and go, and workers that sleep until they can be told no more. */
+static void
+test_random_life(void **state)
+{
+	struct gw_tunnel *t;
+
+	start(with_fallback);
+	t = &gw.tunnel[0];
+	srand(5);
+	for (uint32_t i = 0; i < 20000; i++) {
+		struct fake *w = &worker[rand() % N_WORKERS];
+		struct gw_sa *s = t->sas[rand() % t->n_sas];
+
+		w->asleep |= rand() % 16 == 0;
+		if (w->n_waiting > 0 && rand() % 4 == 0)
+			w->refuses = -ENOBUFS;
+		if (rand() % 3 == 0)
+			wake_all();
+		if (rand() % 4 == 0)
+			add_or_delete(s, (s->prm.dir == IPSEC_PCPU_OUT ? 0x10000 : 0x100000) + i);
+		else
+			gw_sa_move(&gw, t, s->prm.dir, s->prm.spi, rand() % N_WORKERS, &err);
+		for (unsigned int k = 0; k < t->n_sas; k++)
+			assert_true(fake_owners(t->sas[k]->sa) <= 1);
+	}
+	wake_all();
+	assert_false(t->unsettled);
+	for (unsigned int k = 0; k < t->n_sas; k++) {
+		struct gw_sa *s = t->sas[k];
+
+		if (s->prm.dir == IPSEC_PCPU_IN)
+			check_in(s->prm.spi, s->worker);
+		else
+			assert_int_equal(fake_owners(s->sa), s->worker != GW_NONE);
+	}
+}
+
 int
 main(void)
 {
@@ -342,8 +443,11 @@ main(void)
 			cmocka_unit_test_teardown(test_outbound_swap, stop),
 			cmocka_unit_test_teardown(test_outbound_fallback, stop),
 			cmocka_unit_test_teardown(test_outbound_late, stop),
+			cmocka_unit_test_teardown(test_outbound_refused, stop),
+			cmocka_unit_test_teardown(test_add_refused, stop),
 			cmocka_unit_test_teardown(test_deleted_on_its_way, stop),
 			cmocka_unit_test_teardown(test_random, stop),
+			cmocka_unit_test_teardown(test_random_life, stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
