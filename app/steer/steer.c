@@ -20,6 +20,7 @@
 #define MIN_PACKETS 16 /* fewer say nothing yet */
 #define QUIET_MAX 10 /* judgements without enough packets, and an SA is idle */
 #define ASTRAY_STRIKES 2 /* one may be of packets that were under way when something changed */
+#define ODD_SHARE 8 /* one in so many SAs with traffic may go astray, and the method is kept */
 #define SECOND_NS UINT64_C(1000000000)
 #define PAUSE_MIN_NS (10 * SECOND_NS)
 #define PAUSE_MAX_NS (320 * SECOND_NS)
@@ -349,6 +350,37 @@ gw_steer_saw(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct gw_s
 	return false;
 }
 
+/** It is made for its queue, and that must be its doing: its packets land there, or it lies. */
+static bool
+is_promised(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
+{
+	if (sa->rule != NULL)
+		return true;
+	/* an unseen tuple need not be that of its packets */
+	return sp->ops == &gw_steer_rss && (sa->seen || sa->nic_hash) &&
+			queue_of(sp, sa) == sa->queue;
+}
+
+/**
+ * Does it fail with more than an odd SA or two? A peer with keys can make its packets such
+ * that they land elsewhere (several source ports, IP options): that says nothing of all others.
+ */
+static bool
+fails_widely(const struct gw_steer_port *sp)
+{
+	unsigned int n_astray = 0, n_verified = 0;
+
+	for (unsigned int i = 0; i < sp->n_sas; i++) {
+		const struct gw_steer_sa *sa = sp->sas[i];
+
+		if (sa->weight == 0 || !is_promised(sp, sa))
+			continue;
+		n_astray += sa->state == GW_STEER_ASTRAY;
+		n_verified += sa->state == GW_STEER_VERIFIED;
+	}
+	return n_astray * ODD_SHARE > n_astray + n_verified;
+}
+
 /**
  * It went astray. With a rule that says otherwise: once more, it may have been lost; then
  * the method is given up. With a table that says otherwise: given up.
@@ -364,10 +396,7 @@ doubt(struct gw_steer_port *sp, struct gw_steer_sa *sa, struct gw_error *err)
 		sp->ops->move(sp, sa);
 		return false;
 	}
-	/* an unseen tuple need not be that of its packets */
-	if (sa->rule == NULL &&
-			(sp->ops != &gw_steer_rss || !(sa->seen || sa->nic_hash) ||
-					queue_of(sp, sa) != sa->queue))
+	if (!is_promised(sp, sa) || !fails_widely(sp))
 		return false;
 	snprintf(why, sizeof(why),
 			"%s for SA 0x%08x leads to queue %u, its packets land on queue %u",

@@ -283,6 +283,17 @@ judge(struct gw_steer_sa *s, unsigned int n)
 	return gw_steer_judge(&sp, s, packets[i], foreign[i], lands(s), &err);
 }
 
+/** The same where they land elsewhere, whatever the NIC was told. */
+static inline bool
+judge_odd(struct gw_steer_sa *s, unsigned int n)
+{
+	unsigned int i = (unsigned int)(s - sa);
+
+	packets[i] += n;
+	foreign[i] += n;
+	return gw_steer_judge(&sp, s, packets[i], foreign[i], (uint16_t)((s->queue + 1) % 4), &err);
+}
+
 static unsigned int
 n_right(void)
 {

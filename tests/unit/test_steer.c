@@ -282,6 +282,30 @@ test_good_rules(void **state)
 	assert_string_equal(sp.ops->name, "flow");
 }
 
+/** What some odd SAs do is no reason, as long as the others are right. */
+static void
+test_odd_sas(void **state)
+{
+	make_nic(4, 128);
+	rules.probe_rc = 0;
+	rules.works = true;
+	open_it(GW_STEER_AUTO, "flow");
+	add_sas(16, 4);
+	judge_all(100);
+	judge_all(100);
+	for (unsigned int n = 0; n < 20; n++)
+		for (unsigned int i = 0; i < 2; i++)
+			assert_false(judge_odd(&sa[i], 100));
+	assert_int_equal(sa[0].state, GW_STEER_ASTRAY);
+	assert_int_equal(n_follow(), 0);
+	/* those without traffic do not speak for it */
+	for (unsigned int n = 0; n < 10; n++)
+		for (unsigned int i = 2; i < 16; i++)
+			assert_false(judge(&sa[i], 0));
+	assert_true(judge_odd(&sa[0], 100));
+	assert_string_equal(sp.ops->name, "rss");
+}
+
 /** The peer's NAT gave it another port, or it came as what it was not said to be. */
 static void
 test_remap(void **state)
@@ -419,6 +443,7 @@ main(void)
 			cmocka_unit_test_teardown(test_majority, finish),
 			cmocka_unit_test(test_idle_rules),
 			cmocka_unit_test_teardown(test_good_rules, finish),
+			cmocka_unit_test_teardown(test_odd_sas, finish),
 			cmocka_unit_test_teardown(test_remap, finish),
 			cmocka_unit_test(test_any_order),
 	};

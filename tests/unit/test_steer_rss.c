@@ -122,6 +122,25 @@ test_table_lies(void **state)
 	assert_int_equal(n_follow(), 1);
 }
 
+/** Or one SA does: its peer sends it from several ports. */
+static void
+test_odd_sa(void **state)
+{
+	make_nic(4, 512);
+	open_it(GW_STEER_AUTO, "rss");
+	add_sas(16, 4);
+	for (unsigned int i = 0; i < 16; i++)
+		see(&sa[i]);
+	while (n_right() < 16)
+		steer_all(); /* who shares an entry follows */
+	judge_all(100);
+	judge_all(100);
+	for (unsigned int n = 0; n < 20; n++)
+		assert_false(judge_odd(&sa[5], 100));
+	assert_int_equal(sa[5].state, GW_STEER_ASTRAY);
+	assert_string_equal(sp.ops->name, "rss");
+}
+
 static void
 test_commit(void **state)
 {
@@ -310,6 +329,7 @@ main(void)
 			cmocka_unit_test(test_read_table),
 			cmocka_unit_test_teardown(test_one_queue, finish),
 			cmocka_unit_test_teardown(test_table_lies, finish),
+			cmocka_unit_test_teardown(test_odd_sa, finish),
 			cmocka_unit_test_teardown(test_commit, finish),
 			cmocka_unit_test(test_commit_fails),
 			cmocka_unit_test_teardown(test_odd_hash, finish),
