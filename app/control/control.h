@@ -208,7 +208,8 @@ int gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint3
 
 /**
  * Bring an SA to another worker while traffic runs: nothing is lost, no sequence number
- * is used twice, order is kept. An outbound SA changes places with the one of that worker;
+ * is used twice, what an SA gets stays in order (a flow whose worker goes over to another
+ * SA may be reordered once). An outbound SA changes places with the one of that worker;
  * what is placed so stays so, and so do its successors (R5).
  *
  * @return

@@ -234,7 +234,7 @@ settle(struct gw *gw, unsigned int port)
 		gw->steering->changed[port] = true;
 	}
 	if (r.changed > 0 || r.moved > 0)
-		GW_LOG(INFO, "port %s: %u entries of the redirection table changed, %u SAs moved to where their packets land",
+		GW_LOG(INFO, "port %s: entries of the redirection table changed: %u; SAs moved to where their packets land: %u",
 				gw->port[port].name, r.changed, r.moved);
 }
 

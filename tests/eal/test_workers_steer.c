@@ -26,7 +26,7 @@
 
 #define N SITE_WORKERS
 #define SAS 64
-#define MAX_PAIRS 96 /* that are added as well */
+#define MAX_PAIRS 96 /* with those that are added; each has flows of its own */
 #define ROUND 17 /* packets of an SA: more than it takes to judge it */
 #define MAX_ROUNDS 20
 #define SOON 8 /* rounds: what is not right by then waits for the end of a pause */
@@ -130,11 +130,12 @@ static void
 send_in(unsigned int pair)
 {
 	struct peer_sa *sa = peer_find(&site.peer, site_spi(IPSEC_PCPU_IN, pair, gen[pair]));
-	unsigned int flow = pair % SAS + pkt_random() % (PKT_FLOWS / SAS) * SAS;
+	unsigned int flow = pair + pkt_random() % (PKT_FLOWS / MAX_PAIRS) * MAX_PAIRS;
 	struct rte_mbuf *m = pkt_make(&site.log, site.pool, PKT_IN, flow, 0, pair);
 	unsigned int queue;
 
 	assert_non_null(sa);
+	assert_true(pair < MAX_PAIRS);
 	peer_seal(&site.peer, sa, m);
 	queue = rss_nic_receive(m);
 	site_ether(&site.wan, m);
