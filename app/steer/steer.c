@@ -21,6 +21,7 @@
 #define QUIET_MAX 10 /* judgements without enough packets, and an SA is idle */
 #define ASTRAY_STRIKES 2 /* one may be of packets that were under way when something changed */
 #define ODD_SHARE 8 /* one in so many SAs with traffic may go astray, and the method is kept */
+#define CHANGE 30 /* what a change adds to "restless": as many looks until it is forgotten */
 #define SECOND_NS UINT64_C(1000000000)
 #define PAUSE_MIN_NS (10 * SECOND_NS)
 #define PAUSE_MAX_NS (320 * SECOND_NS)
@@ -297,7 +298,8 @@ same_source(const struct ipsec_pcpu_tuple *a, const struct ipsec_pcpu_tuple *b)
 			same_addr(a->family, &a->saddr, &b->saddr);
 }
 
-static void
+/** False: its source is another one than was known. */
+static bool
 take_tuple(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct ipsec_pcpu_tuple *tuple)
 {
 	bool rule = same_rule(&sa->tuple, tuple);
@@ -307,13 +309,24 @@ take_tuple(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct ipsec_
 	if (!rule && sp->ops != NULL)
 		sp->ops->del(sp, sa);
 	sa->tuple = *tuple;
-	sa->seen = true;
 	if (!rule && sp->ops != NULL)
 		sp->ops->add(sp, sa);
 	if (same)
-		return;
+		return true;
 	sa->nic_hash = false;
 	unsettle(sa);
+	return false;
+}
+
+/** A packet was seen; @p same: as the one before. */
+static void
+take_rest(struct gw_steer_sa *sa, bool same)
+{
+	if (sa->seen && !same)
+		sa->restless = (uint8_t)RTE_MIN(sa->restless + CHANGE, UINT8_MAX);
+	else if (sa->restless > 0)
+		sa->restless--;
+	sa->seen = true;
 }
 
 static void
@@ -329,10 +342,12 @@ bool
 gw_steer_saw(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct gw_steer_seen *seen,
 		struct gw_error *err)
 {
+	bool same = take_tuple(sp, sa, &seen->tuple);
 	uint32_t predicted;
 	bool odd;
 
-	take_tuple(sp, sa, &seen->tuple);
+	same &= !sa->nic_hash || !seen->has_hash || sa->hash == seen->hash;
+	take_rest(sa, same);
 	rehash(sp, sa);
 	if (!seen->has_hash)
 		return true;

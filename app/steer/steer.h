@@ -48,6 +48,7 @@ struct gw_steer_sa {
 	uint8_t strikes; /* judged astray, in a row */
 	bool fresh; /* what it counts is not to be compared with what was before */
 	bool retried; /* its rule was made anew once, for want of effect */
+	uint8_t restless; /* grows with each change of its source or hash, fades as it stays */
 	uint8_t quiet; /* judgements in a row without enough packets */
 	uint32_t weight; /* packets between the last two judgements; 0: idle */
 	uint64_t packets; /* counters at the last judgement */
@@ -55,6 +56,9 @@ struct gw_steer_sa {
 	uint64_t pause_ns; /* length of the last pause; 0: it never followed its packets */
 	uint64_t paused_until_ns; /* not moved again before; CLOCK_MONOTONIC */
 };
+
+/** Above it, a table made for an SA today would be of no use to it tomorrow. */
+#define GW_STEER_RESTLESS 90
 
 /** An authentic packet of an SA, as the worker saw it. */
 struct gw_steer_seen {

@@ -47,12 +47,15 @@ is_right(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
 
 /**
  * Is an SA one of those for which the table is made? Not where its owner has no queue, nor
- * where it does land on its owner and should not: then its hash is another one.
+ * where it does land on its owner and should not: then its hash is another one. And not where
+ * it has another one all the time.
  */
 static bool
 in_table(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
 {
 	if (sp->ops != &gw_steer_rss || !sp->rss.has_reta || !sa->has_hash)
+		return false;
+	if (sa->restless > GW_STEER_RESTLESS)
 		return false;
 	return sa->queue < sp->port->n_rxq && (sa->state != GW_STEER_VERIFIED || is_right(sp, sa));
 }

@@ -141,6 +141,55 @@ test_odd_sa(void **state)
 	assert_string_equal(sp.ops->name, "rss");
 }
 
+/** It comes from another port. */
+static void
+hop(struct gw_steer_sa *s, uint64_t now)
+{
+	struct gw_steer_plan plan;
+	struct gw_steer_sa next = *s;
+	struct gw_steer_seen seen = {.has_hash = true};
+
+	next.tuple.sport ^= (uint16_t)(1 + random_below(16383));
+	seen.tuple = next.tuple;
+	seen.hash = real_hash(&next);
+	assert_true(gw_steer_saw(&sp, s, &seen, &err));
+	plan = plan_it(false, now);
+	carry_out(&plan, now);
+}
+
+/** A peer that goes from port to port: the table is not made anew for it again and again. */
+static void
+test_restless(void **state)
+{
+	unsigned int writes;
+
+	make_nic(4, 128);
+	open_it(GW_STEER_AUTO, "rss");
+	add_sas(16, 4);
+	for (unsigned int i = 0; i < 16; i++)
+		see(&sa[i]);
+	steer_all();
+	writes = sp.rss.writes;
+	for (unsigned int n = 0; n < 1000; n++)
+		hop(&sa[0], n * SECOND);
+	assert_true(sp.rss.writes <= writes + 3);
+	/* it has come to rest */
+	for (unsigned int n = 0; n < 200; n++)
+		see(&sa[0]);
+	steer_all();
+	judge_all(100);
+	judge_all(100);
+	assert_int_equal(sa[0].state, GW_STEER_VERIFIED);
+	/* and now and then another port is nothing */
+	for (unsigned int n = 0; n < 10; n++) {
+		hop(&sa[0], (2000 + n) * SECOND);
+		steer_all();
+		assert_int_equal(lands(&sa[0]), sa[0].queue);
+		for (unsigned int k = 0; k < 60; k++)
+			see(&sa[0]);
+	}
+}
+
 static void
 test_commit(void **state)
 {
@@ -330,6 +379,7 @@ main(void)
 			cmocka_unit_test_teardown(test_one_queue, finish),
 			cmocka_unit_test_teardown(test_table_lies, finish),
 			cmocka_unit_test_teardown(test_odd_sa, finish),
+			cmocka_unit_test_teardown(test_restless, finish),
 			cmocka_unit_test_teardown(test_commit, finish),
 			cmocka_unit_test(test_commit_fails),
 			cmocka_unit_test_teardown(test_odd_hash, finish),
