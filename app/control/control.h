@@ -40,6 +40,7 @@ struct gw_sa {
 	enum gw_move move; /* inbound */
 	struct gw_steer_sa *steer; /* inbound: how its packets are steered; NULL: on no port */
 	uint16_t steer_port; /* index of the port; GW_NONE: not known yet */
+	uint8_t elsewhere; /* looks in a row that found its packets on another port */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */

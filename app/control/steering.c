@@ -12,6 +12,9 @@
 #include "../log.h"
 #include "control_priv.h"
 
+/** Looks in a row that find an SA on another port, and it is steered there: uplinks may take turns. */
+#define ELSEWHERE_LOOKS 3
+
 struct gw_steering {
 	struct gw_steer_port port[GW_MAX_PORTS];
 	bool changed[GW_MAX_PORTS]; /* something is to be planned for */
@@ -332,9 +335,12 @@ learn(struct gw *gw, const struct gw_observed *o)
 	if (sa == NULL)
 		return;
 	if (sa->steer_port != o->port) {
+		if (sa->steer != NULL && sa->steer->seen && ++sa->elsewhere < ELSEWHERE_LOOKS)
+			return;
 		take_off(gw, sa);
 		put_on(gw, sa, o->port, &o->tuple);
 	}
+	sa->elsewhere = 0;
 	if (sa->steer == NULL)
 		return;
 	if (!gw_steer_saw(&gw->steering->port[o->port], sa->steer, &seen, &err)) {
