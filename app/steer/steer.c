@@ -21,6 +21,7 @@
 #define QUIET_MAX 10 /* judgements without enough packets, and an SA is idle */
 #define ASTRAY_STRIKES 2 /* one may be of packets that were under way when something changed */
 #define ODD_SHARE 8 /* one in so many SAs with traffic may go astray, and the method is kept */
+#define WRITES_TRIED 3 /* a device may be busy */
 #define CHANGE 30 /* what a change adds to "restless": as many looks until it is forgotten */
 #define SECOND_NS UINT64_C(1000000000)
 #define PAUSE_MIN_NS (10 * SECOND_NS)
@@ -483,9 +484,14 @@ gw_steer_apply(struct gw_steer_port *sp, const struct gw_steer_plan *plan, struc
 	if (rc < 0) {
 		snprintf(why, sizeof(why), "the redirection table could not be written: %s",
 				strerror(-rc));
-		give_up(sp, why, err);
+		if (++sp->rss.refused < WRITES_TRIED)
+			gw_error_set(err, NULL, 0, "port \"%s\": %s; it will be tried again",
+					sp->port->name, why);
+		else
+			give_up(sp, why, err);
 		return rc;
 	}
+	sp->rss.refused = 0;
 	for (unsigned int i = 0; i < sp->n_sas; i++) {
 		struct gw_steer_sa *sa = sp->sas[i];
 

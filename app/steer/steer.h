@@ -76,6 +76,8 @@ struct gw_steer_rss_state {
 	uint8_t key[IPSEC_PCPU_RSS_KEY_LEN];
 	uint16_t reta_size; /* has_reta; a power of 2 */
 	uint16_t reta[IPSEC_PCPU_MAX_RETA]; /* as it is on the NIC */
+	uint16_t home[IPSEC_PCPU_MAX_RETA]; /* as it was when the port was started */
+	unsigned int refused; /* writes that failed, in a row */
 	unsigned int writes; /* how often it was written since the port was started */
 	char text[160]; /* what cannot be done, and why; "": all can */
 };
@@ -217,8 +219,8 @@ void gw_steer_plan_free(struct gw_steer_plan *plan);
 
 /**
  * Do the method's part of a plan: the table. The moves are the caller's, who calls
- * gw_steer_moved() and gw_steer_followed() for each. 0, or -errno, @p err set: another
- * method is in use now.
+ * gw_steer_moved() and gw_steer_followed() for each. 0, or -errno, @p err set: it is to be
+ * tried again, or has failed so often that another method is in use now.
  */
 int gw_steer_apply(
 		struct gw_steer_port *sp, const struct gw_steer_plan *plan, struct gw_error *err);

@@ -102,6 +102,24 @@ want(struct gw_steer_plan *plan, struct gw_steer_sa *sa, uint16_t to)
 	plan->follow[plan->n_follow++].to = to;
 }
 
+/** Entries that no SA is on any more are as the device had them: others are spread by them. */
+static void
+go_home(const struct gw_steer_port *sp, struct gw_steer_plan *plan)
+{
+	bool used[IPSEC_PCPU_MAX_RETA] = {false};
+
+	if (sp->ops != &gw_steer_rss || !sp->rss.has_reta)
+		return;
+	for (unsigned int i = 0; i < sp->n_sas; i++)
+		if (in_table(sp, sp->sas[i]))
+			used[entry_of(sp, sp->sas[i])] = true;
+	for (unsigned int i = 0; i < sp->rss.reta_size; i++) {
+		if (!used[i])
+			plan->reta[i] = sp->rss.home[i];
+		plan->changed += plan->reta[i] != sp->rss.reta[i];
+	}
+}
+
 /** The table; who loses by it wants to follow. */
 static int
 plan_table(const struct gw_steer_port *sp, bool anew, struct gw_steer_plan *plan)
@@ -123,12 +141,12 @@ plan_table(const struct gw_steer_port *sp, bool anew, struct gw_steer_plan *plan
 	if (n > 0)
 		rc = ipsec_pcpu_reta_plan(plan->reta, sp->rss.reta_size, true, sas, n, &result);
 	if (n > 0 && rc == 0) {
-		plan->changed = result.changed;
 		plan->conflicts = result.conflicts;
 		for (unsigned int i = 0, k = 0; k < n; i++)
 			if (in_table(sp, sp->sas[i]) && sas[k++].to != sp->sas[i]->queue)
 				want(plan, sp->sas[i], sas[k - 1].to);
 	}
+	go_home(sp, plan);
 	free(sas);
 	return rc;
 }

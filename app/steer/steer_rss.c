@@ -120,6 +120,7 @@ get_table(struct gw_steer_rss_state *rss, const struct gw_port *port, unsigned i
 	}
 	rss->has_reta = true;
 	rss->reta_size = (uint16_t)size;
+	memcpy(rss->home, rss->reta, size * sizeof(rss->home[0]));
 	try_write(rss, port->id);
 }
 
