@@ -112,6 +112,8 @@ grant(struct gw *gw, struct gw_sa *sa)
 
 	if (sa->prm.dir != IPSEC_PCPU_OUT || end <= sa->reserved)
 		return;
+	if (sa->worker == GW_NONE && gw->tunnel[sa->tunnel].unsettled)
+		return; /* one that does not answer may have it still */
 	if (sa->worker == GW_NONE)
 		ipsec_pcpu_sa_set_seq_limit(sa->sa, end);
 	else if (gw_tell(gw, sa->worker, &m) != 0)
