@@ -12,7 +12,7 @@
 #include "../log.h"
 #include "control_priv.h"
 
-/** Looks in a row that find an SA on another port, and it is steered there: uplinks may take turns. */
+/** Looks in a row that find an SA on another port until it is steered there: uplinks take turns. */
 #define ELSEWHERE_LOOKS 3
 
 struct gw_steering {
