@@ -196,6 +196,8 @@ struct ipsec_pcpu_sa_stats {
 	uint64_t displaced; /**< Inbound: the furthest behind seq that a packet was accepted. */
 	uint64_t foreign; /**< Inbound: handed over from another thread; see @a landed. */
 	uint32_t landed; /**< Inbound: which thread that was the last time; or IPSEC_PCPU_ANY. */
+	uint64_t cycles; /**< What bursts took that the caller timed; the library reads no clock. */
+	uint64_t timed; /**< Packets of these bursts, those dropped included. */
 	uint64_t drops[IPSEC_PCPU_N_DROPS];
 };
 
@@ -281,6 +283,12 @@ void ipsec_pcpu_sa_count_drop(struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_drop rea
  * which is not the owner. Owner.
  */
 void ipsec_pcpu_sa_count_foreign(struct ipsec_pcpu_sa *sa, uint16_t n, uint32_t landed);
+
+/**
+ * Note that a burst of @p n packets took @p cycles, of whatever clock the caller has. It may be
+ * one burst of many: the ratio is what counts. Owner.
+ */
+void ipsec_pcpu_sa_count_cycles(struct ipsec_pcpu_sa *sa, uint64_t cycles, uint16_t n);
 
 /** Read the counters. Any thread; each value is whole, but they are not one snapshot. */
 void ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *stats);

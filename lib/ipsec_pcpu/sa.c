@@ -264,6 +264,13 @@ ipsec_pcpu_sa_count_foreign(struct ipsec_pcpu_sa *sa, uint16_t n, uint32_t lande
 	__atomic_store_n(&sa->landed, landed, __ATOMIC_RELAXED);
 }
 
+void
+ipsec_pcpu_sa_count_cycles(struct ipsec_pcpu_sa *sa, uint64_t cycles, uint16_t n)
+{
+	counter_add(&sa->cycles, cycles);
+	counter_add(&sa->timed, n);
+}
+
 /** Sequence numbers that the top has passed and no packet came with. */
 static uint64_t
 lost(const struct ipsec_pcpu_sa *sa, uint64_t top)
@@ -287,6 +294,8 @@ ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *
 	stats->displaced = __atomic_load_n(&sa->replay.displaced, __ATOMIC_RELAXED);
 	stats->foreign = __atomic_load_n(&sa->foreign, __ATOMIC_RELAXED);
 	stats->landed = __atomic_load_n(&sa->landed, __ATOMIC_RELAXED);
+	stats->cycles = __atomic_load_n(&sa->cycles, __ATOMIC_RELAXED);
+	stats->timed = __atomic_load_n(&sa->timed, __ATOMIC_RELAXED);
 	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
 		stats->drops[i] = __atomic_load_n(&sa->drops[i], __ATOMIC_RELAXED);
 }

@@ -59,6 +59,8 @@ struct ipsec_pcpu_sa {
 	uint64_t drops[IPSEC_PCPU_N_DROPS] __rte_cache_aligned;
 	uint64_t foreign; /* inbound: handed over by another thread */
 	uint32_t landed; /* which one, the last time */
+	uint64_t cycles; /* of bursts that the caller timed */
+	uint64_t timed; /* packets of these */
 	uint64_t seen[REPLAY_MAX_WORDS] __rte_cache_aligned;
 
 	/* read only: expanded key, 1008 bytes for AES-GCM */
