@@ -51,6 +51,7 @@ struct gw_sa {
 	struct ipsec_pcpu_sa_stats base; /* at the last "clear stats" */
 	double pps;
 	double bps; /* of inner packets, bits */
+	double cycles; /* TSC, per packet; of what was timed in the last second; 0: not known */
 };
 
 /** The outbound SAs of a tunnel on one worker. */
@@ -81,6 +82,11 @@ struct gw_worker_ctl {
 	struct gw_counters last; /* at the last tick */
 	struct gw_counters base; /* at the last "clear stats" */
 	double rx_pps, rx_bps, tx_pps, tx_bps;
+	struct gw_cycle_counts cycles_last; /* at the last tick */
+	uint64_t timed; /* packets that these figures are of */
+	double cycles; /* TSC, per packet, all busy stages together; 0: not known */
+	double stage_cycles[GW_N_STAGES]; /* the same by stage */
+	double busy_percent; /* of the last tick: in rounds that found packets */
 	uint64_t cpu_ns; /* CPU time of its thread, at the last tick */
 	double cpu_percent; /* of one CPU, in the last tick; a worker that never sleeps has 100 */
 };

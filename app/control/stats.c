@@ -71,6 +71,8 @@ sa_subtract(struct ipsec_pcpu_sa_stats *s, const struct ipsec_pcpu_sa_stats *bas
 	s->packets -= base->packets;
 	s->bytes -= base->bytes;
 	s->foreign -= base->foreign;
+	s->cycles -= base->cycles;
+	s->timed -= base->timed;
 	s->lost -= s->lost < base->lost ? s->lost : base->lost; /* late packets take from it */
 	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
 		s->drops[i] -= base->drops[i];
@@ -108,6 +110,47 @@ worker_cpu(struct gw_worker_ctl *c, double seconds)
 }
 
 static void
+cycles_since(struct gw_worker_ctl *c, struct gw_cycle_counts *d)
+{
+	struct gw_cycle_counts *last = &c->cycles_last;
+	const struct gw_cycle_counts *now = &c->w->cycles.counts;
+
+	for (unsigned int i = 0; i < sizeof(*d) / sizeof(uint64_t); i++) {
+		uint64_t v = __atomic_load_n(&((const uint64_t *)now)[i], __ATOMIC_RELAXED);
+
+		((uint64_t *)d)[i] = v - ((const uint64_t *)last)[i];
+		((uint64_t *)last)[i] = v;
+	}
+}
+
+/**
+ * What a packet costs, and the share of time in rounds that found packets: cycles of the
+ * rounds that were timed, times how many more there were. Where packets came, but none of
+ * them was in a timed round, the figures before stand.
+ */
+static void
+worker_cycles(struct gw_worker_ctl *c, bool packets, uint64_t rounds, double seconds)
+{
+	double total = seconds * 1000 * c->w->cycles.per_ms;
+	struct gw_cycle_counts d;
+	uint64_t busy = 0;
+
+	cycles_since(c, &d);
+	for (unsigned int i = 0; i < GW_N_BUSY_STAGES; i++)
+		busy += d.stage[i];
+	if (d.rounds > 0 && total > 0)
+		c->busy_percent = RTE_MIN(100.0 * busy / d.rounds * rounds / total, 100.0);
+	else if (rounds == 0)
+		c->busy_percent = 0;
+	if (d.packets == 0 && packets)
+		return;
+	c->timed = d.packets;
+	c->cycles = d.packets > 0 ? (double)busy / d.packets : 0;
+	for (unsigned int i = 0; i < GW_N_STAGES; i++)
+		c->stage_cycles[i] = d.packets > 0 ? (double)d.stage[i] / d.packets : 0;
+}
+
+static void
 worker_rates(struct gw_worker_ctl *c, double seconds)
 {
 	struct gw_counters now;
@@ -117,6 +160,10 @@ worker_rates(struct gw_worker_ctl *c, double seconds)
 	c->rx_bps = (now.rx_bytes - c->last.rx_bytes) * 8 / seconds;
 	c->tx_pps = (now.tx - c->last.tx) / seconds;
 	c->tx_bps = (now.tx_bytes - c->last.tx_bytes) * 8 / seconds;
+	worker_cycles(c,
+			now.rx + now.handed_in + now.injected !=
+					c->last.rx + c->last.handed_in + c->last.injected,
+			now.loops - c->last.loops, seconds);
 	c->last = now;
 }
 
@@ -128,6 +175,10 @@ sa_rates(struct gw_sa *sa, double seconds)
 	ipsec_pcpu_sa_stats(sa->sa, &now);
 	sa->pps = (now.packets - sa->last.packets) / seconds;
 	sa->bps = (now.bytes - sa->last.bytes) * 8 / seconds;
+	if (now.timed != sa->last.timed)
+		sa->cycles = (double)(now.cycles - sa->last.cycles) / (now.timed - sa->last.timed);
+	else if (now.packets == sa->last.packets)
+		sa->cycles = 0;
 	sa->last = now;
 }
 

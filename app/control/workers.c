@@ -112,6 +112,8 @@ make_worker(struct gw *gw, unsigned int id, unsigned int lcore)
 	w->pool = gw->pool;
 	w->punt_fd = gw->punt_fd;
 	w->punt_interval = hz * PUNT_INTERVAL_US / US_PER_S;
+	w->cycles.per_ms = hz / MS_PER_S;
+	w->cycles.random = id;
 	gw_icmp_limit_init(&w->icmp_limit, gw->cfg.icmp_rate, hz);
 	gw_icmp_limit_init(&w->resolve_limit, RESOLVE_RATE, hz);
 	if (make_rings(w) < 0)

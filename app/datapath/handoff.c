@@ -19,6 +19,7 @@ gw_handoff_flush(struct gw_worker *w, uint16_t to)
 	for (unsigned int i = done; i < s->n; i++)
 		gw_drop(w, s->pkts[i], GW_DROP_RING_FULL);
 	s->n = 0;
+	gw_lap(&w->cycles, GW_STAGE_handoff);
 }
 
 uint16_t

@@ -106,6 +106,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 		gw_observe_outer(noted, p.port, &seen);
 	}
 	done = ipsec_pcpu_decap_burst(w->ctx, e->sa, pkts, n, reason);
+	gw_lap_sa(w, GW_STAGE_decap, e->sa, n);
 	/* those that failed stand last */
 	if (unlikely(noted != NULL) && done > 0 && pkts[0] == noted)
 		gw_observe(&w->observer, e->spi, e->user, &seen);
@@ -118,6 +119,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 	w->counters.decap += done;
 	w->counters.decap_bytes += bytes;
 	forward(w, tv, e->sa, pkts, done);
+	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
 /** Decrypt packets SA by SA, each SA's together and in order. */
@@ -162,6 +164,7 @@ gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16
 	}
 	if (likely(p.hops == 0 && p.landed == w->id))
 		w->counters.esp_owned += own;
+	gw_lap(&w->cycles, GW_STAGE_lookup);
 	if (unlikely(mixed))
 		decap_by_sa(w, p, pkts, entry, own);
 	else if (likely(own > 0))

@@ -34,8 +34,12 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 		struct rte_mbuf *m)
 {
 	uint8_t reason;
+	uint16_t done;
 
-	if (ipsec_pcpu_decap_burst(w->ctx, e->sa, &m, 1, &reason) == 0) {
+	gw_lap(&w->cycles, GW_STAGE_classify);
+	done = ipsec_pcpu_decap_burst(w->ctx, e->sa, &m, 1, &reason);
+	gw_lap_sa(w, GW_STAGE_decap, e->sa, 1);
+	if (done == 0) {
 		gw_drop_esp(w, &m, &reason, 1);
 		return;
 	}
@@ -46,6 +50,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 	m = move_out(w, m);
 	if (m != NULL)
 		gw_decrypted(w, &w->view->tunnel[e->user], e->sa, m);
+	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
 void

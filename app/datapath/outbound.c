@@ -95,11 +95,14 @@ gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t
 		sa = out->fallback;
 	if (unlikely(sa == NULL)) {
 		gw_encap_elsewhere(w, tunnel, pkts, n, handed);
+		gw_lap(&w->cycles, GW_STAGE_handoff);
 		return;
 	}
 	for (uint16_t i = 0; i < n; i++)
 		bytes += pkts[i]->data_len;
+	gw_lap(&w->cycles, GW_STAGE_policy);
 	done = ipsec_pcpu_encap_burst(w->ctx, sa, pkts, n, reason);
+	gw_lap_sa(w, GW_STAGE_encap, sa, n);
 	gw_send_burst(w, nh, pkts, done);
 	for (uint16_t i = done; unlikely(i < n); i++)
 		bytes -= pkts[i]->data_len;
@@ -107,6 +110,7 @@ gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
 	w->counters.encap += done;
 	w->counters.encap_bytes += bytes;
+	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
 /** Encrypt packets tunnel by tunnel, each tunnel's together and in order. */
@@ -165,8 +169,11 @@ gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint
 		if (unlikely(verdict[i].action != GW_ACTION_TUNNEL))
 			other[n_other++] = i;
 	}
-	if (unlikely(n_other > 0))
+	if (unlikely(n_other > 0)) {
+		gw_lap(&w->cycles, GW_STAGE_policy);
 		gw_not_tunnelled(w, port, pkts, flow, verdict, other, n_other);
+		gw_lap(&w->cycles, GW_STAGE_forward);
+	}
 	for (uint16_t i = 0; i < n; i++) {
 		if (verdict[i].action == GW_ACTION_TUNNEL &&
 				prepare(w, port, verdict[i].tunnel, pkts[i])) {

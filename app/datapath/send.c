@@ -66,6 +66,7 @@ gw_tx_flush(struct gw_worker *w, uint16_t port)
 		tx_elsewhere(w, port);
 		return;
 	}
+	gw_lap(&w->cycles, GW_STAGE_forward);
 	for (uint16_t i = 0; i < s->n; i++)
 		bytes += s->pkts[i]->pkt_len;
 	if (likely(p->up))
@@ -77,6 +78,7 @@ gw_tx_flush(struct gw_worker *w, uint16_t port)
 	w->counters.tx += done;
 	w->counters.tx_bytes += bytes;
 	s->n = 0;
+	gw_lap(&w->cycles, GW_STAGE_tx);
 }
 
 /**

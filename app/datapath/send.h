@@ -30,6 +30,16 @@ void gw_handoff_flush(struct gw_worker *w, uint16_t to);
 /** Put the staged packets for control on its ring, and wake it. */
 void gw_punt_flush(struct gw_worker *w);
 
+/** The stage that ends was a burst of @p n on one SA, done or dropped: the SA's cycles, too. */
+static inline void
+gw_lap_sa(struct gw_worker *w, enum gw_stage stage, struct ipsec_pcpu_sa *sa, uint16_t n)
+{
+	uint64_t took = gw_lap(&w->cycles, stage);
+
+	if (unlikely(took > 0))
+		ipsec_pcpu_sa_count_cycles(sa, took, n);
+}
+
 /** Stage a frame, Ethernet header on, for a port. */
 static inline void
 gw_tx(struct gw_worker *w, uint16_t port, struct rte_mbuf *m)

@@ -61,6 +61,7 @@ poll_port(struct gw_worker *w, uint16_t port)
 
 	if (n == 0)
 		return 0;
+	gw_lap(&w->cycles, GW_STAGE_rx);
 	s.n_clear = s.n_esp = 0;
 	for (uint16_t i = 0; i < n; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
@@ -74,6 +75,7 @@ poll_port(struct gw_worker *w, uint16_t port)
 		sort_one(w, port, m, &s);
 	}
 	w->counters.rx_bytes += bytes;
+	gw_lap(&w->cycles, GW_STAGE_classify);
 	if (s.n_esp > 0)
 		gw_inbound(w, (struct gw_pkt){.kind = GW_PKT_ESP, .port = port, .landed = w->id},
 				s.esp, s.n_esp);
@@ -106,6 +108,7 @@ poll_handoff(struct gw_worker *w, struct rte_ring *ring, unsigned int max)
 
 	prefetch_handed(pkts, n);
 	w->counters.handed_in += n;
+	gw_lap(&w->cycles, GW_STAGE_handoff);
 	gw_handed_in(w, pkts, n);
 	return n;
 }
@@ -163,6 +166,7 @@ gw_worker_round(struct gw_worker *w)
 	const struct gw_view *v = w->view;
 	unsigned int n = 0;
 
+	gw_cycles_begin(&w->cycles);
 	if (likely(w->run)) {
 		for (uint16_t i = 0; i < v->n_ports; i++)
 			if (likely(w->id < v->port[i].n_rxq && v->port[i].up))
@@ -174,6 +178,7 @@ gw_worker_round(struct gw_worker *w)
 	flush(w);
 	w->counters.loops++;
 	w->counters.idle_loops += n == 0;
+	gw_cycles_end(&w->cycles, n);
 	return n;
 }
 

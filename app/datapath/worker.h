@@ -21,6 +21,7 @@
 #include <ipsec_pcpu_sad.h>
 
 #include "counters.h"
+#include "cycles.h"
 #include "icmp.h"
 #include "observe.h"
 #include "view.h"
@@ -135,6 +136,7 @@ struct gw_worker {
 	struct gw_icmp_limit resolve_limit; /* packets to control for want of a neighbour */
 
 	struct gw_counters counters __rte_cache_aligned;
+	struct gw_cycles cycles __rte_cache_aligned;
 
 	/* filled within a round, flushed at its end */
 	struct gw_staged tx[GW_MAX_PORTS] __rte_cache_aligned;

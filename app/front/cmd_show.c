@@ -244,6 +244,8 @@ worker_row(struct gw_table *t, const struct gw *gw, unsigned int id, unsigned in
 	gw_cell_num(t, c.handed_off);
 	gw_cell_num(t, c.handed_in);
 	gw_cell_real(t, ctl->cpu_percent);
+	gw_cell_real(t, ctl->busy_percent);
+	gw_cell_cycles(t, ctl->cycles);
 	gw_cell_num(t, c.sleeps);
 }
 
@@ -267,6 +269,8 @@ gw_cmd_show_workers(struct gw_cmd *cmd)
 			{"handed_off", "handed off", GW_KIND_COUNT},
 			{"handed_in", "handed in", GW_KIND_COUNT},
 			{"cpu_percent", "CPU %", GW_KIND_PERCENT},
+			{"busy_percent", "busy %", GW_KIND_PERCENT},
+			{"cycles", "cyc/pkt", GW_KIND_CYCLES},
 			{"sleeps", "sleeps", GW_KIND_COUNT},
 	};
 	unsigned int in[GW_MAX_WORKERS], out[GW_MAX_WORKERS];

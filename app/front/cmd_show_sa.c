@@ -49,6 +49,7 @@ static const struct gw_column sa_columns[] = {
 		{"bytes", "bytes", GW_KIND_BYTES},
 		{"pps", "Mpps", GW_KIND_PPS},
 		{"bps", "Gbit/s", GW_KIND_BPS},
+		{"cycles", "cyc/pkt", GW_KIND_CYCLES},
 		{"seq", "seq", GW_KIND_COUNT},
 		{"lost", "lost", GW_KIND_COUNT},
 		{"displaced", "displaced", GW_KIND_COUNT},
@@ -76,6 +77,7 @@ sa_row(struct gw_table *t, const struct gw_sa *sa, uint64_t now)
 	gw_cell_num(t, st.bytes);
 	gw_cell_real(t, sa->pps);
 	gw_cell_real(t, sa->bps);
+	gw_cell_cycles(t, sa->cycles);
 	gw_cell_num(t, st.seq);
 	num_or_none(t, prm->dir == IPSEC_PCPU_IN, st.lost);
 	num_or_none(t, prm->dir == IPSEC_PCPU_IN, st.displaced);

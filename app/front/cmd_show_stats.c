@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* show drops, show stats. */
+/* show drops, show stats, show cycles. */
 
 #include <stdio.h>
 
@@ -18,13 +18,13 @@ workers_shown(const struct gw_cmd *cmd)
 }
 
 static void
-worker_columns(struct gw_table *t, unsigned int n)
+worker_columns(struct gw_table *t, unsigned int n, enum gw_kind kind)
 {
 	for (unsigned int i = 0; i < n; i++) {
 		char name[16];
 
 		snprintf(name, sizeof(name), "w%u", i);
-		gw_table_column(t, name, name, GW_KIND_COUNT);
+		gw_table_column(t, name, name, kind);
 	}
 }
 
@@ -88,7 +88,7 @@ gw_cmd_show_drops(struct gw_cmd *cmd)
 		return gw_cmd_show(cmd, NULL);
 	take(cmd, &s);
 	t = gw_doc_table(doc, "drops", NULL, columns, RTE_DIM(columns));
-	worker_columns(t, s.n);
+	worker_columns(t, s.n, GW_KIND_COUNT);
 	gw_table_column(t, "what", "what", GW_KIND_TEXT);
 	gw_table_column(t, "remedy", "what to do", GW_KIND_TEXT);
 	drop_rows(t, &s, false, all);
@@ -158,7 +158,7 @@ gw_cmd_show_stats(struct gw_cmd *cmd)
 		return gw_cmd_show(cmd, NULL);
 	take(cmd, &s);
 	t = gw_doc_table(doc, "counters", NULL, columns, RTE_DIM(columns));
-	worker_columns(t, s.n);
+	worker_columns(t, s.n, GW_KIND_COUNT);
 	gw_table_column(t, "what", "what", GW_KIND_TEXT);
 	for (unsigned int k = 0; k < GW_N_COUNTERS; k++) {
 		/* counters.h: it can be read as an array in the order of the list */
@@ -169,5 +169,77 @@ gw_cmd_show_stats(struct gw_cmd *cmd)
 		gw_cell_text(t, gw_counter_info[k].what);
 	}
 	balance(doc, cmd->gw, &s.sum);
+	return gw_cmd_show(cmd, doc);
+}
+
+void
+gw_cell_cycles(struct gw_table *t, double cycles)
+{
+	if (cycles > 0)
+		gw_cell_real(t, cycles);
+	else
+		gw_cell_none(t);
+}
+
+/* Of the gateway as a whole: each worker counts as much as packets of its were timed. */
+static double
+cycles_all(const struct gw *gw, bool whole, enum gw_stage stage)
+{
+	double sum = 0;
+	uint64_t packets = 0;
+
+	for (unsigned int i = 0; i < gw->n_workers; i++) {
+		const struct gw_worker_ctl *ctl = &gw->worker[i];
+
+		sum += (whole ? ctl->cycles : ctl->stage_cycles[stage]) * ctl->timed;
+		packets += ctl->timed;
+	}
+	return packets > 0 ? sum / packets : 0;
+}
+
+/* One stage on all workers. A stage that took nothing is 0 where something was timed. */
+static void
+cycles_row(struct gw_table *t, const struct gw *gw, unsigned int workers, enum gw_stage stage)
+{
+	gw_cell_text(t, gw_stage_info[stage].name);
+	if (cycles_all(gw, true, 0) > 0)
+		gw_cell_real(t, cycles_all(gw, false, stage));
+	else
+		gw_cell_none(t);
+	for (unsigned int i = 0; i < workers; i++) {
+		if (gw->worker[i].cycles > 0)
+			gw_cell_real(t, gw->worker[i].stage_cycles[stage]);
+		else
+			gw_cell_none(t);
+	}
+	gw_cell_text(t, gw_stage_info[stage].what);
+}
+
+int
+gw_cmd_show_cycles(struct gw_cmd *cmd)
+{
+	static const struct gw_column columns[] = {
+			{"stage", "stage", GW_KIND_TEXT},
+			{"all", "all", GW_KIND_CYCLES},
+	};
+	unsigned int n = workers_shown(cmd);
+	struct gw_doc *doc = gw_doc_new();
+	struct gw_table *t;
+
+	if (doc == NULL)
+		return gw_cmd_show(cmd, NULL);
+	t = gw_doc_table(doc, "cycles",
+			"TSC cycles for a packet, of what was timed in the last second:", columns,
+			RTE_DIM(columns));
+	worker_columns(t, n, GW_KIND_CYCLES);
+	gw_table_column(t, "what", "what", GW_KIND_TEXT);
+	for (enum gw_stage s = 0; s < GW_N_BUSY_STAGES; s++)
+		cycles_row(t, cmd->gw, n, s);
+	gw_cell_text(t, "sum");
+	gw_cell_cycles(t, cycles_all(cmd->gw, true, 0));
+	for (unsigned int i = 0; i < n; i++)
+		gw_cell_cycles(t, cmd->gw->worker[i].cycles);
+	gw_cell_text(t, "what a packet takes of its worker, in rounds that had any");
+	cycles_row(t, cmd->gw, n, GW_STAGE_away);
 	return gw_cmd_show(cmd, doc);
 }

@@ -26,6 +26,8 @@ const struct gw_command gw_commands[] = {
 				"why packets were dropped, and what to do about it; all: those at 0 too"},
 		{"show stats [json]", gw_cmd_show_stats,
 				"counters by worker, and whether they balance"},
+		{"show cycles [json]", gw_cmd_show_cycles,
+				"what a packet costs, stage by stage, on each worker, now"},
 		{"show steer [json]", gw_cmd_show_steer,
 				"where packets land, by which method, and what a rebalance would do"},
 		{"show neighbours [json]", gw_cmd_show_neighbours,

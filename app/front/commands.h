@@ -49,6 +49,9 @@ const char *gw_ifindex_port(const struct gw *gw, unsigned int ifindex);
 /** "ether", "unresolved" ...: what is known of a next hop, as words. */
 const char *gw_nexthop_kind(uint8_t kind);
 
+/** Cycles for a packet; none where that is not known. */
+void gw_cell_cycles(struct gw_table *t, double cycles);
+
 /** "02:00:00:00:00:01" into @p buf of 18. */
 const char *gw_mac_text(const uint8_t mac[6], char *buf);
 
@@ -62,6 +65,7 @@ gw_cmd_fn gw_cmd_show_tunnel;
 gw_cmd_fn gw_cmd_show_sa;
 gw_cmd_fn gw_cmd_show_drops;
 gw_cmd_fn gw_cmd_show_stats;
+gw_cmd_fn gw_cmd_show_cycles;
 gw_cmd_fn gw_cmd_show_steer;
 gw_cmd_fn gw_cmd_show_neighbours;
 gw_cmd_fn gw_cmd_show_routes;

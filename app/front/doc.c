@@ -37,6 +37,10 @@ gw_counters_doc(FILE *out)
 	fputs("| counter | what it counts |\n|---|---|\n", out);
 	for (unsigned int i = 0; i < GW_N_COUNTERS; i++)
 		fprintf(out, "| `%s` | %s |\n", gw_counter_info[i].name, gw_counter_info[i].what);
+	fputs("\nStages of `show cycles`, in TSC cycles:\n\n| stage | what is in it |\n|---|---|\n",
+			out);
+	for (unsigned int i = 0; i < GW_N_STAGES; i++)
+		fprintf(out, "| `%s` | %s |\n", gw_stage_info[i].name, gw_stage_info[i].what);
 	fputs("\nDrops of the gateway (`gw`):\n\n| drop | why | what to do |\n|---|---|---|\n",
 			out);
 	for (unsigned int i = 0; i < GW_N_DROPS; i++)

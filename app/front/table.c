@@ -366,6 +366,7 @@ cell_plain(struct gw_text *out, const struct cell *c, enum gw_kind kind)
 		break;
 	case GW_KIND_SECONDS:
 	case GW_KIND_PERCENT:
+	case GW_KIND_CYCLES:
 		gw_text_printf(out, "%.1f", c->real);
 		break;
 	case GW_KIND_BOOL:
@@ -401,6 +402,7 @@ cell_json(struct gw_text *out, const struct cell *c, enum gw_kind kind)
 	case GW_KIND_BPS:
 	case GW_KIND_SECONDS:
 	case GW_KIND_PERCENT:
+	case GW_KIND_CYCLES:
 		gw_text_printf(out, "%.3f", c->real);
 		break;
 	case GW_KIND_BOOL:

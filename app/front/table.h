@@ -27,6 +27,7 @@ enum gw_kind {
 	GW_KIND_BPS, /* bits per second; as text: Gbit/s */
 	GW_KIND_SECONDS,
 	GW_KIND_PERCENT,
+	GW_KIND_CYCLES, /* of the TSC, for a packet */
 	GW_KIND_BOOL, /* as text: yes, no */
 	GW_KIND_SPI, /* as text: 0x and 8 digits */
 	GW_KIND_PCPU, /* a number; none is as text: any */
@@ -60,7 +61,7 @@ void gw_cell_text(struct gw_table *t, const char *s); /* NULL: none */
 void gw_cell_fmt(struct gw_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void gw_cell_num(struct gw_table *t, uint64_t v); /* COUNT, BYTES, SPI, PCPU */
 void gw_cell_diff(struct gw_table *t, int64_t v);
-void gw_cell_real(struct gw_table *t, double v); /* PPS, BPS, SECONDS, PERCENT */
+void gw_cell_real(struct gw_table *t, double v); /* PPS, BPS, SECONDS, PERCENT, CYCLES */
 void gw_cell_bool(struct gw_table *t, bool v);
 void gw_cell_none(struct gw_table *t); /* "-", null */
 

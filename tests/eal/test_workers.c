@@ -233,6 +233,85 @@ test_few_queues(void **state)
 	site_stop();
 }
 
+/* Where cycles go */
+
+static uint64_t
+all_cycles(unsigned int worker)
+{
+	uint64_t sum = 0;
+
+	for (enum gw_stage s = 0; s < GW_N_STAGES; s++)
+		sum += __atomic_load_n(&site.gw.worker[worker].w->cycles.counts.stage[s],
+				__ATOMIC_RELAXED);
+	return sum;
+}
+
+static uint64_t
+stage_sum(enum gw_stage s)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < N; i++)
+		sum += __atomic_load_n(
+				&site.gw.worker[i].w->cycles.counts.stage[s], __ATOMIC_RELAXED);
+	return sum;
+}
+
+/** Cycles and timed packets of the SAs of all pairs, or of one. */
+static struct ipsec_pcpu_sa_stats
+timed_on(enum ipsec_pcpu_dir dir, unsigned int from, unsigned int to)
+{
+	struct ipsec_pcpu_sa_stats sum = {0}, st;
+
+	for (unsigned int p = from; p < to; p++) {
+		gw_stats_sa(gw_sa_find(&site.gw, site_spi(dir, p, 0)), &st);
+		assert_true(st.timed <= st.packets);
+		assert_int_equal(st.timed > 0, st.cycles > 0);
+		sum.timed += st.timed;
+		sum.cycles += st.cycles;
+	}
+	return sum;
+}
+
+/**
+ * All packets out of the first worker's SA and into the second one's, where they land on the
+ * first: each pays for what it did, of some rounds.
+ */
+static void
+test_cycles(void **state)
+{
+	const unsigned int packets = 20000;
+	const uint64_t start = rte_rdtsc();
+	const struct gw_cycle_counts *c;
+
+	site_start(&site_conf_full);
+	for (unsigned int i = 0; i < packets; i++) {
+		site_send_out(site_flow_on(0), 0);
+		site_send_in(site_flow_on(1), site_spi(IPSEC_PCPU_IN, 1, 0), 0);
+	}
+	site_settle();
+	for (unsigned int i = 0; i < N; i++) {
+		c = &site.gw.worker[i].w->cycles.counts;
+		/* of so many rounds, and each of them once */
+		assert_in_range(c->rounds, 1, site_worker(i, loops) / 8 + 4);
+		assert_true(c->packets <= site_worker(i, rx) + site_worker(i, handed_in) +
+						site_worker(i, injected));
+		assert_true(all_cycles(i) < rte_rdtsc() - start);
+		assert_int_equal(c->stage[GW_STAGE_encap] > 0 && i != 0, false);
+		assert_int_equal(c->stage[GW_STAGE_decap] > 0 && i != 1, false);
+	}
+	assert_true(timed_on(IPSEC_PCPU_OUT, 0, 1).timed > 0);
+	assert_true(timed_on(IPSEC_PCPU_IN, 1, 2).timed > 0);
+	assert_int_equal(timed_on(IPSEC_PCPU_OUT, 0, 1).cycles, stage_sum(GW_STAGE_encap));
+	assert_int_equal(timed_on(IPSEC_PCPU_IN, 1, 2).cycles, stage_sum(GW_STAGE_decap));
+	assert_int_equal(timed_on(IPSEC_PCPU_OUT, 1, N).timed, 0);
+	assert_int_equal(timed_on(IPSEC_PCPU_IN, 2, N).timed, 0);
+	assert_int_equal(timed_on(IPSEC_PCPU_IN, 0, 1).timed, 0);
+	assert_true(stage_sum(GW_STAGE_rx) > 0 && stage_sum(GW_STAGE_tx) > 0);
+	assert_true(stage_sum(GW_STAGE_handoff) > 0);
+	site_stop();
+}
+
 /* Large packets in outer fragments */
 
 #define LARGE_LEN 3000 /* zeros behind the inner packet: padding, RFC 4303 2.7 */
@@ -356,6 +435,7 @@ main(int argc, char **argv)
 			CASE(test_more_pairs),
 			CASE(test_borrow),
 			CASE(test_few_queues),
+			CASE(test_cycles),
 			CASE(test_fragments),
 			CASE(test_hostile),
 	};

@@ -86,6 +86,7 @@ make_sas(void)
 		sa->worker = 0;
 		sa->pps = 1500000;
 		sa->bps = 9.6e9;
+		sa->cycles = i == 3 ? 87.5 : 0;
 		f.sas[i] = sa;
 	}
 	f.out[0] = (struct gw_out){.own = &f.sa[3], .fallback = &f.sa[1], .owner = GW_NONE};
@@ -224,7 +225,14 @@ fake_gw_new(void)
 		gw->worker[i].w = &f.worker[i];
 		gw->worker[i].rx_pps = 2.5e6;
 		gw->worker[i].cpu_percent = 75;
+		gw->worker[i].busy_percent = 41.5;
 	}
+	/* the second worker has no figures */
+	gw->worker[0].timed = 64;
+	gw->worker[0].cycles = 130.25;
+	gw->worker[0].stage_cycles[GW_STAGE_rx] = 20.25;
+	gw->worker[0].stage_cycles[GW_STAGE_encap] = 110;
+	gw->worker[0].stage_cycles[GW_STAGE_away] = 3;
 	return gw;
 }
 

@@ -65,9 +65,9 @@ run(const char *line, struct gw_text *out, bool *leave)
 /* Lines for each show row of the table. */
 static const char *const examples[] = {"help", "show config", "show ports", "show allowances",
 		"show workers", "show tunnels", "show tunnel paris", "show tunnel oslo", "show sa",
-		"show sa 0x1003", "show drops", "show drops all", "show stats", "show neighbours",
-		"show routes", "show version", "explain 10.1.0.1 10.2.0.1 tcp 1 80",
-		"explain 10.1.0.1 10.2.0.1 icmp"};
+		"show sa 0x1003", "show drops", "show drops all", "show stats", "show cycles",
+		"show neighbours", "show routes", "show version",
+		"explain 10.1.0.1 10.2.0.1 tcp 1 80", "explain 10.1.0.1 10.2.0.1 icmp"};
 
 static void
 test_show(void **state)
@@ -111,7 +111,17 @@ test_contents(void **state)
 	shows("show workers json",
 			"\"id\":1,\"lcore\":2,\"numa_node\":0,\"running\":false,"
 			"\"queues\":\"lan:1\",\"rx_pps\":2500000.000");
-	shows("show workers json", "\"cpu_percent\":75.000");
+	shows("show workers json",
+			"\"cpu_percent\":75.000,\"busy_percent\":41.500,\"cycles\":130.250");
+	shows("show workers json", "\"busy_percent\":41.500,\"cycles\":null");
+	shows("show cycles json", "{\"stage\":\"rx\",\"all\":20.250,\"w0\":20.250,\"w1\":null");
+	shows("show cycles json", "\"stage\":\"policy\",\"all\":0.000,\"w0\":0.000,\"w1\":null");
+	shows("show cycles", "encap     110.0  110.0   -  outbound: ESP");
+	shows("show cycles", "sum       130.2  130.2   -  what a packet takes");
+	shows("show cycles", "away        3.0    3.0   -  a stage that took");
+	shows("show tunnel paris json", "\"cycles\":87.500,");
+	shows("show sa 4099 json", "\"cycles\":87.500,");
+	shows("show sa 4096 json", "\"cycles\":null,");
 	shows("show workers", "lan:0 wan:0");
 	shows("show tunnel paris", "next hop               resolved");
 	shows("show tunnel paris", "1 (by 0)");
