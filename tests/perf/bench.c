@@ -23,6 +23,7 @@
 #include <rte_lcore.h>
 
 #include <control/control_priv.h>
+#include <front/commands.h>
 #include <log.h>
 
 #include "bench.h"
@@ -195,7 +196,21 @@ measure_row(const struct bench_options *opt, struct bench_result *r)
 	return rc;
 }
 
-/** Only run, for a profiler to look at. */
+/** What the gateway says of itself; of the time since the tick before. */
+static void
+show(struct gw *gw, const char *what)
+{
+	struct gw_cmds *cmds = gw_commands_new(gw);
+	struct gw_text out = {0};
+	bool leave = false;
+
+	gw_commands_run(cmds, gw, what, false, &out, &leave);
+	printf("\n%s\n%s", what, gw_text_str(&out));
+	gw_text_fini(&out);
+	gw_cmds_free(cmds);
+}
+
+/** Only run, for a profiler to look at; and say what the gateway sees of it. */
 static int
 profile(const struct bench_options *opt)
 {
@@ -207,9 +222,14 @@ profile(const struct bench_options *opt)
 		return rc;
 	printf("running for %u s: perf record -g -p %d\n", opt->profile_s, getpid());
 	fflush(stdout);
+	gw_stats_tick(rig.gw);
 	bench_sleep_ms(opt->profile_s * 1000);
+	gw_stats_tick(rig.gw);
 	note_counters(&rig, &r);
 	printf("%" PRIu64 " packets, %" PRIu64 " drops\n", r.packets, r.drops);
+	show(rig.gw, "show workers");
+	show(rig.gw, "show cycles");
+	show(rig.gw, "show sa");
 	bench_rig_down(&rig, &r);
 	return 0;
 }

@@ -73,6 +73,23 @@ test_sampling(void **state)
 	assert_int_equal(c.counts.stage[GW_STAGE_away], 0);
 }
 
+/** More than anything here takes: it is taken off, and nothing below 0 is left. */
+static void
+test_per_read(void **state)
+{
+	struct gw_cycles c = {.per_ms = NEVER_AWAY, .per_read = NEVER_AWAY};
+
+	gw_cycles_begin(&c);
+	assert_int_equal(gw_lap(&c, GW_STAGE_rx), 0);
+	gw_cycles_end(&c, 1);
+	assert_int_equal(sum(&c), 0);
+	c.per_read = 1;
+	c.left = 0;
+	gw_cycles_begin(&c);
+	c.mark -= 1000000;
+	assert_true(gw_lap(&c, GW_STAGE_rx) >= 1000000 - 1);
+}
+
 /** A millisecond of no cycle at all: each stage takes longer, so none is one. */
 static void
 test_away(void **state)
@@ -212,6 +229,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test(test_sampling),
+			cmocka_unit_test(test_per_read),
 			cmocka_unit_test(test_away),
 			cmocka_unit_test_setup(test_worker, setup),
 			cmocka_unit_test_setup(test_busy_bound, setup),
