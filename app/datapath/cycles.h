@@ -22,7 +22,7 @@
 #include <rte_cycles.h>
 
 /** One round of so many is timed, on average. A power of 2. */
-#define GW_CYCLES_EVERY 32
+#define GW_CYCLES_EVERY 64
 
 /* clang-format off */
 /** The stages of a packet's way; idle and away, which are none, stand last. */

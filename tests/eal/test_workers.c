@@ -280,7 +280,7 @@ timed_on(enum ipsec_pcpu_dir dir, unsigned int from, unsigned int to)
 static void
 test_cycles(void **state)
 {
-	const unsigned int packets = 20000;
+	const unsigned int packets = 40000;
 	const uint64_t start = rte_rdtsc();
 	const struct gw_cycle_counts *c;
 

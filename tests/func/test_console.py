@@ -14,8 +14,8 @@ import esp
 from gw import (FAR4, FAR6, HOST4, HOST6, PEER4, GatewayTest, Tunnel, World)
 
 SHOWS = ("show config", "show ports", "show workers", "show tunnels", "show tunnel t4", "show sa",
-         "show sa 0x{spi:x}", "show drops", "show drops all", "show stats", "show neighbours",
-         "show routes", "show version", f"explain {HOST4} {FAR4} udp 1 2",
+         "show sa 0x{spi:x}", "show drops", "show drops all", "show stats", "show cycles",
+         "show neighbours", "show routes", "show version", f"explain {HOST4} {FAR4} udp 1 2",
          f"explain {HOST6} {FAR6} icmp6", f"explain {HOST4} 10.99.0.1 tcp 1 2")
 
 
