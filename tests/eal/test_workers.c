@@ -405,6 +405,9 @@ test_hostile(void **state)
 		else
 			site_put(&site.wan, q, hostile_packet(PKT_IN));
 	}
+	/* more than there is room for, so soon that none is given up for its age */
+	for (unsigned int i = 0; i < 512; i++)
+		site_put(&site.wan, i % conf.queues, hostile_fragment(i));
 	site_come_to_rest();
 	assert_true(site_sum(encap) > 1000);
 	assert_true(site_sum(decap) > 1000);

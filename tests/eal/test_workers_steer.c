@@ -420,7 +420,7 @@ assert_shown(uint64_t foreign, uint64_t all)
 	struct gw_cmds *cmds = gw_commands_new(&site.gw);
 	struct gw_text out = {.s = NULL};
 	char want[64];
-	bool leave;
+	bool leave = false;
 
 	assert_int_equal(
 			gw_commands_run(cmds, &site.gw, "show steer json", false, &out, &leave), 0);

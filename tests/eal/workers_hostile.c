@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -165,5 +166,28 @@ hostile_packet(enum pkt_way way)
 		spoil(m);
 	if (way == PKT_IN && pkt_random() % 16 == 0)
 		site_put(&site.wan, pkt_random() % site.conf.queues, again(m));
+	return m;
+}
+
+struct rte_mbuf *
+hostile_fragment(uint16_t id)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(site.pool);
+	struct rte_ipv4_hdr *ip;
+
+	assert_non_null(m);
+	assert_non_null(rte_pktmbuf_append(m, sizeof(*ip) + 64));
+	ip = rte_pktmbuf_mtod(m, struct rte_ipv4_hdr *);
+	memset(ip, 0, sizeof(*ip) + 64);
+	ip->version_ihl = RTE_IPV4_VHL_DEF;
+	ip->total_length = rte_cpu_to_be_16(sizeof(*ip) + 64);
+	ip->packet_id = rte_cpu_to_be_16(id);
+	ip->fragment_offset = RTE_BE16(RTE_IPV4_HDR_MF_FLAG);
+	ip->time_to_live = 64;
+	ip->next_proto_id = IPPROTO_ESP;
+	ip->src_addr = PEER_ADDR;
+	ip->dst_addr = GW_ADDR;
+	site_ether(&site.wan, m);
+	mend_checksum(m);
 	return m;
 }

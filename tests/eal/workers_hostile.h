@@ -16,4 +16,7 @@ struct rte_mbuf *hostile_bytes(struct nic *nic);
  */
 struct rte_mbuf *hostile_packet(enum pkt_way way);
 
+/** The first fragment of a packet whose rest never comes; @p id: another packet each. */
+struct rte_mbuf *hostile_fragment(uint16_t id);
+
 #endif /* WORKERS_HOSTILE_H */

@@ -1,0 +1,175 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Draw what tools/bench has measured, from its JSON: plot.py JSON DIRECTORY
+
+Makes size-out.svg and size-in.svg (throughput by frame size: cipher alone, the gateway
+without its ports and with them), workers-out.svg and workers-in.svg (one worker and two)
+and handoff.svg (cycles by burst). A picture whose rows were not measured is not made.
+"""
+
+import json
+import math
+import os
+import sys
+
+WIDTH, HEIGHT = 640, 400
+LEFT, RIGHT, TOP, BOTTOM = 64, 160, 48, 52
+COLOURS = ["#1b6ca8", "#c0392b", "#2e8b57", "#8e5ea2", "#777777"]
+FONT = 'font-family="sans-serif" font-size="12"'
+
+
+def nice_step(most, steps=5):
+    """1, 2 or 5 times a power of ten, so that about so many steps reach to most."""
+    rough = most / steps
+    power = 10 ** math.floor(math.log10(rough))
+    return next(f * power for f in (1, 2, 5, 10) if f * power >= rough)
+
+
+def escape(text):
+    """For XML."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+class Chart:
+    """Lines over points that stand at even distances."""
+
+    def __init__(self, title, x_label, y_label, points):
+        self.title, self.x_label, self.y_label = title, x_label, y_label
+        self.points = points
+        self.lines = []
+
+    def add(self, name, values):
+        """A value for each point, None where there is none."""
+        if any(v is not None for v in values):
+            self.lines.append((name, values))
+
+    def x_of(self, i):
+        """Of the i-th point."""
+        return LEFT + (WIDTH - LEFT - RIGHT) * (i + 0.5) / len(self.points)
+
+    def svg(self):
+        """The picture."""
+        most = max(v for _, values in self.lines for v in values if v is not None)
+        step = nice_step(most)
+        top = step * math.ceil(most / step)
+
+        def y_of(value):
+            return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
+
+        out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
+               f'viewBox="0 0 {WIDTH} {HEIGHT}">',
+               f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+               f'<text x="{LEFT}" y="24" {FONT} font-weight="bold">{escape(self.title)}</text>',
+               f'<text x="{LEFT}" y="{TOP - 8}" {FONT}>{escape(self.y_label)}</text>',
+               f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" {FONT} text-anchor="end">'
+               f'{escape(self.x_label)}</text>']
+        for i in range(round(top / step) + 1):
+            y = y_of(i * step)
+            out.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#dddddd"/>')
+            out.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" {FONT} text-anchor="end">'
+                       f'{i * step:g}</text>')
+        for i, point in enumerate(self.points):
+            out.append(f'<text x="{self.x_of(i):.1f}" y="{HEIGHT - BOTTOM + 18}" {FONT} '
+                       f'text-anchor="middle">{escape(str(point))}</text>')
+        for k, (name, values) in enumerate(self.lines):
+            out += self.line(k, name, values, y_of)
+        return "\n".join(out + ["</svg>", ""])
+
+    def line(self, k, name, values, y_of):
+        """One of them, with its name."""
+        colour = COLOURS[k % len(COLOURS)]
+        dots = [(self.x_of(i), y_of(v)) for i, v in enumerate(values) if v is not None]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in dots)
+        y = TOP + 16 * k
+        return [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
+                *(f'<circle cx="{x:.1f}" cy="{y0:.1f}" r="3" fill="{colour}"/>'
+                  for x, y0 in dots),
+                f'<path d="M{WIDTH - RIGHT + 12} {y}h16" stroke="{colour}" stroke-width="2"/>',
+                f'<text x="{WIDTH - RIGHT + 34}" y="{y + 4}" {FONT}>{escape(name)}</text>']
+
+
+def gbps(cycles, size, tsc_hz):
+    """What so many cycles for a frame are; None: not measured."""
+    return size * 8 * tsc_hz / cycles / 1e9 if cycles else None
+
+
+def rows_of(data, **want):
+    """Rows of one tunnel and flow, by size."""
+    found = {}
+    for row in data["rows"]:
+        if row["tunnels"] == row["flows"] == 1 and row["size"] != "imix" and \
+                all(row[k] == v for k, v in want.items()):
+            found[int(row["size"])] = row
+    return found
+
+
+def machine(data):
+    """What has to stand at each picture."""
+    v = data["ipsec_mb"]
+    return f'{data["algo"]}, UDP, intel-ipsec-mb {v >> 16}.{v >> 8 & 255}.{v & 255}'
+
+
+def plot_size(data, way):
+    """Throughput by size: where the cycles of a packet go."""
+    rows = rows_of(data, dir=way, encap=True, workers=1)
+    if len(rows) < 2:
+        return None
+    sizes = sorted(rows)
+    chart = Chart(f"One worker, {way}: {machine(data)}", "frame, bytes",
+                  "Gbit/s of inner frames, quiet cycles", sizes)
+    for name, key in (("cipher alone", "raw_quiet"), ("gateway less ports", "minus_ports_quiet"),
+                      ("gateway, all-in", "all_in_quiet")):
+        chart.add(name, [gbps(rows[s][key], s, data["tsc_hz"]) for s in sizes])
+    return chart
+
+
+def plot_workers(data, way):
+    """One worker and two, by wall time."""
+    one = rows_of(data, dir=way, encap=True, workers=1)
+    two = rows_of(data, dir=way, encap=True, workers=2)
+    sizes = sorted(set(one) & set(two))
+    if len(sizes) < 2:
+        return None
+    chart = Chart(f"One worker and two, {way}: {machine(data)}", "frame, bytes",
+                  "Mpps, wall time, median", sizes)
+    for name, rows in (("one worker", one), ("two workers", two)):
+        chart.add(name, [rows[s]["pps_median"] / 1e6 for s in sizes])
+    return chart
+
+
+def plot_handoff(data):
+    """What a packet on the wrong queue costs more, by burst."""
+    rows = sorted(data.get("handoff", []), key=lambda r: r["burst"])
+    if len(rows) < 2:
+        return None
+    chart = Chart("ESP that lands on the wrong worker, 64 bytes, UDP", "burst",
+                  "cycles for a packet, median", [r["burst"] for r in rows])
+    chart.add("landed right", [r["own_gw_median"] for r in rows])
+    chart.add("more, handed off", [r["more_gw_median"] for r in rows])
+    return chart
+
+
+def main():
+    """JSON to pictures."""
+    if len(sys.argv) != 3:
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
+    with open(sys.argv[1], encoding="utf-8") as f:
+        data = json.load(f)
+    os.makedirs(sys.argv[2], exist_ok=True)
+    charts = {"handoff": plot_handoff(data)}
+    for way in ("out", "in"):
+        charts["size-" + way] = plot_size(data, way)
+        charts["workers-" + way] = plot_workers(data, way)
+    for name, chart in charts.items():
+        if chart is None:
+            continue
+        path = os.path.join(sys.argv[2], name + ".svg")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(chart.svg())
+        print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
