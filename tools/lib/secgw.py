@@ -1,0 +1,752 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The gateway beside DPDK's own example ipsec-secgw: processes in turn on the same CPU.
+
+usage: secgw.py BUILD [--quick] [--rounds N] [--json FILE] [--no-hugepages]
+
+tools/bench calls it, and docs/performance.md says how it measures. ipsec-secgw is built
+of the Debian source package of the DPDK that is installed, in build/secgw/.
+"""
+
+import argparse
+import contextlib
+import json
+import mmap
+import os
+import re
+import shutil
+import signal
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.exceptions import InvalidTag
+
+from gateway import Gateway, Word, config_file_text, free_hugepages_mb
+from netns import Failed, Namespace, close_all, exit_on_signals, run, wait_for
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+CACHE = os.path.join(TOP, "build", "secgw")
+
+# tests/perf/ports.h
+QUEUES, SAMPLES, FRAMES, FRAME_LEN, PAIRS = 4, 1024, 1024, 2048, 1 << 18
+HEAD = 32
+SAMPLE_AT = 32
+PAIR_AT = SAMPLE_AT + SAMPLES * 24
+LEN_AT = PAIR_AT + PAIRS * 8
+FRAME_AT = LEN_AT + FRAMES * 2
+QUEUE_SIZE = FRAME_AT + FRAMES * FRAME_LEN
+SHARED_SIZE = HEAD + QUEUES * QUEUE_SIZE
+
+IMIX = (64, 570, 64, 64, 570, 64, 1420, 64, 570, 64, 570, 64)
+N_FRAMES = 24
+SPI = {"out": 1000, "in": 2000}
+KEY = {"out": bytes(range(1, 21)), "in": bytes(range(101, 121))}  # 16 of key, 4 of salt
+PEER_MAC, HOST_MAC = "02:00:00:00:00:b1", "02:00:00:00:00:b2"
+TARGET = {"64": 1.8, "1420": 1.25}
+WINDOWS = 4  # of a program's turn; the one in which it woke up does not count
+TURN_S = 5.0  # at most: others may have the CPU
+
+# name, options of ipsec-secgw, crypto device, what the SA's line has more
+MODES = (
+    ("legacy, aesni_gcm", [], "crypto_aesni_gcm", ""),
+    ("legacy, aesni_mb", [], "crypto_aesni_mb", ""),
+    ("-l, aesni_gcm", ["-l"], "crypto_aesni_gcm", ""),
+    ("-l, aesni_mb", ["-l"], "crypto_aesni_mb", ""),
+    ("-l, cpu-crypto aesni_gcm", ["-l"], "crypto_aesni_gcm", " type cpu-crypto"),
+    ("-l, cpu-crypto aesni_mb", ["-l"], "crypto_aesni_mb", " type cpu-crypto"),
+)
+
+
+class Unavailable(Exception):
+    """There is nothing to compare with, and why."""
+
+
+# ipsec-secgw: its source, and what is built of it
+
+def installed_version():
+    """The version of DPDK's source package here."""
+    done = run("dpkg-query", "-W", "-f", "${source:Version}", "libdpdk-dev", check=False)
+    if done.returncode != 0:
+        raise Unavailable("DPDK is not of a Debian package here")
+    return done.stdout.strip()
+
+
+def source_list():
+    """deb-src lines of where apt gets packages from that may have DPDK."""
+    fmt = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN) $(SIGNED_BY)"
+    done = run("apt-get", "indextargets", "--format", fmt, "Created-By: Packages", check=False)
+    if done.returncode != 0:
+        raise Unavailable("no apt-get indextargets here")
+    origin = run("sh", "-c", ". /etc/os-release; echo $ID", check=False).stdout.strip()
+    keys = f"/usr/share/keyrings/{origin}-archive-keyring.gpg"
+    signed = f"[signed-by={keys}] " if os.path.exists(keys) else ""
+    lines = set()
+    for line in done.stdout.splitlines():
+        uri, release, component, by = line.split()[:4]
+        if by.lower() == origin:
+            lines.add(f"deb-src {signed}{uri} {release} {component}\n")
+    if not lines:
+        raise Unavailable("apt knows of no archive (no package lists: apt-get update)")
+    return sorted(lines)
+
+
+def apt(directory, *argv):
+    """apt-get with a list of sources and state of its own; the system's stay as they are."""
+    os.makedirs(os.path.join(directory, "lists", "partial"), exist_ok=True)
+    options = {"Dir::Etc::sourcelist": os.path.join(directory, "sources.list"),
+               "Dir::Etc::sourceparts": "-", "Dir::State::lists": os.path.join(directory, "lists"),
+               "Dir::Cache::srcpkgcache": "", "Dir::Cache::pkgcache": "",
+               "APT::Sandbox::User": "root", "Acquire::Retries": "3"}
+    flags = [a for k, v in options.items() for a in ("-o", f"{k}={v}")]
+    done = run("apt-get", "-q", *flags, *argv, check=False, timeout=600, cwd=directory)
+    if done.returncode != 0:
+        last = [line for line in done.stdout.splitlines() if line.startswith("E:")][-1:]
+        raise Unavailable(f"apt-get {argv[0]}: {' '.join(last) or done.stdout[-300:].strip()}")
+
+
+def fetch(version, directory):
+    """The source archive, checked by apt against the signed index."""
+    with open(os.path.join(directory, "sources.list"), "w", encoding="utf-8") as f:
+        f.writelines(source_list())
+    apt(directory, "update")
+    apt(directory, "source", "--download-only", f"dpdk={version}")
+    names = [n for n in os.listdir(directory) if re.search(r"\.orig\.tar\.\w+$", n)]
+    if len(names) != 1:
+        raise Unavailable("the source package has not one archive")
+    return os.path.join(directory, names[0])
+
+
+def secgw_binary():
+    """ipsec-secgw of the DPDK that is installed; built if it is not there yet."""
+    version = installed_version()
+    final = os.path.join(CACHE, re.sub(r"[^\w.+~-]", "_", version))
+    binary = os.path.join(final, "examples", "ipsec-secgw", "build", "ipsec-secgw-shared")
+    if os.path.exists(binary):
+        return binary, version
+    print(f"ipsec-secgw of dpdk {version}: fetching the source, building ...", flush=True)
+    os.makedirs(CACHE, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE, prefix="new-") as new:
+        archive = fetch(version, new)
+        run("tar", "-xf", archive, "-C", new, "--strip-components=1", "--wildcards",
+            "*/examples/ipsec-secgw", "*/examples/common")
+        example = os.path.join(new, "examples", "ipsec-secgw")
+        # It insists on ports that check checksums; with this it believes what comes.
+        patch(os.path.join(example, "ipsec-secgw.c"),
+              r"(\.offloads = )RTE_ETH_RX_OFFLOAD_CHECKSUM,", r"\g<1>0,")
+        done = run("make", "-C", example, check=False, timeout=900)
+        if done.returncode != 0:
+            raise Unavailable(f"it does not build:\n{done.stdout[-2000:]}")
+        shutil.rmtree(final, ignore_errors=True)
+        os.makedirs(final)
+        shutil.move(os.path.join(new, "examples"), final)
+    return binary, version
+
+
+def patch(path, what, by):
+    """Replace the one place in a file."""
+    with open(path, encoding="utf-8") as f:
+        text, n = re.subn(what, by, f.read())
+    if n != 1:
+        raise Unavailable(f"{os.path.basename(path)} is not as expected: {n} x {what}")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+# Packets
+
+def checksum(header):
+    """Of an IPv4 header."""
+    total = sum(struct.unpack(f">{len(header) // 2}H", header))
+    while total >> 16:
+        total = (total & 0xffff) + (total >> 16)
+    return ~total & 0xffff
+
+
+def ip4(src, dst, proto, ttl, payload):
+    """An IPv4 packet."""
+    head = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(payload), 0, 0, ttl, proto, 0,
+                       bytes(map(int, src.split("."))), bytes(map(int, dst.split("."))))
+    return head[:10] + struct.pack(">H", checksum(head)) + head[12:] + payload
+
+
+def inner(way, size, i):
+    """The packet number i of a sequence, as it comes from a host; it names itself."""
+    size = IMIX[i % len(IMIX)] if size == "imix" else int(size)
+    here, there = "10.1.0.10", "10.100.0.10"
+    src, dst = (here, there) if way == "out" else (there, here)
+    length = size - 14 - 20 - 8
+    udp = struct.pack(">HHHH", 1024, 2048, length + 8, 0)
+    return ip4(src, dst, 17, 64, udp + struct.pack(">I", i).ljust(length, b"\x5a"))
+
+
+def aad(spi, seq, esn):
+    """What of ESP's header is authenticated."""
+    return struct.pack(">III", spi, 0, seq) if esn else struct.pack(">II", spi, seq)
+
+
+def encrypt(packet, seq, esn):
+    """As the peer would send it to us."""
+    pad = -(len(packet) + 2) % 4
+    clear = packet + bytes(range(1, pad + 1)) + bytes([pad, 4])
+    iv = struct.pack(">Q", seq)
+    text = AESGCM(KEY["in"][:16]).encrypt(KEY["in"][16:] + iv, clear, aad(SPI["in"], seq, esn))
+    return ip4("192.0.2.2", "192.0.2.1", 50, 64,
+               struct.pack(">II", SPI["in"], seq) + iv + text)
+
+
+def decrypt(packet, esn):
+    """As the peer takes it; None: it does not."""
+    spi, seq = struct.unpack(">II", packet[20:28])
+    if packet[9] != 50 or checksum(packet[:20]) != 0 or spi != SPI["out"]:
+        return None
+    try:
+        clear = AESGCM(KEY["out"][:16]).decrypt(KEY["out"][16:] + packet[28:36], packet[36:],
+                                                aad(spi, seq, esn))
+    except InvalidTag:
+        return None
+    return clear[:-2 - clear[-2]]
+
+
+def write_frames(path, way, size, esn):
+    """What the input port delivers."""
+    with open(path, "wb") as f:
+        for i in range(N_FRAMES):
+            packet = inner(way, size, i)
+            if way == "in":
+                packet = encrypt(packet, i + 1, esn)
+            source = HOST_MAC if way == "out" else PEER_MAC
+            frame = bytes(6) + bytes.fromhex(source.replace(":", "")) + b"\x08\0" + packet
+            f.write(struct.pack("H", len(frame)) + frame)
+
+
+def is_right(frame, way, size, esn):
+    """Does a frame of the output port have a packet in it that was put in?"""
+    packet = frame[14:] if way == "in" else decrypt(frame[14:], esn)
+    if packet is None or len(packet) < 32:
+        return False
+    want = inner(way, size, struct.unpack(">I", packet[28:32])[0] % N_FRAMES)
+    # ipsec-secgw does not count hops down; we do
+    def same(p):
+        return p[:8] + p[9:10] + p[12:]
+    return checksum(packet[:20]) == 0 and same(packet) == same(want)
+
+
+# Programs
+
+class Shared:
+    """The file that a program's ports write to."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "wb") as f:
+            f.truncate(SHARED_SIZE)
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), SHARED_SIZE)
+
+    def _u64(self, at, n=1):
+        return struct.unpack_from(f"{n}Q", self.map, at)
+
+    def tsc_hz(self):
+        """0: the program's ports have not started."""
+        size, hz = self._u64(0, 2)
+        if size not in (0, SHARED_SIZE):
+            raise Failed("tests/perf/ports.h and tools/lib/secgw.py are not of one mind")
+        return hz
+
+    def capture(self, on):
+        """Frames and pairs are wanted."""
+        struct.pack_into("Q", self.map, 16, on)
+
+    def queue(self, q):
+        """Samples so far, frames, pairs, times without mbufs."""
+        return self._u64(HEAD + q * QUEUE_SIZE, 4)
+
+    def counts(self):
+        """Samples so far, of all queues."""
+        return [self.queue(q)[0] for q in range(QUEUES)]
+
+    def sample(self, q, i):
+        """(CPU ns, wall ns, packets)."""
+        return self._u64(HEAD + q * QUEUE_SIZE + SAMPLE_AT + i % SAMPLES * 24, 3)
+
+    def frames(self):
+        """All captured frames."""
+        for q in range(QUEUES):
+            base = HEAD + q * QUEUE_SIZE
+            for i in range(self.queue(q)[1]):
+                length, = struct.unpack_from("H", self.map, base + LEN_AT + 2 * i)
+                at = base + FRAME_AT + FRAME_LEN * i
+                yield self.map[at:at + length]
+
+    def pairs(self):
+        """All captured (SPI, sequence number), by queue."""
+        return [self._u64(HEAD + q * QUEUE_SIZE + PAIR_AT, self.queue(q)[2])
+                for q in range(QUEUES)]
+
+
+class Program:
+    """A process that is stopped but for its turns."""
+
+    MEMORY_MB = 96
+
+    def __init__(self, bench, name, row):
+        self.name = name
+        self.bench = bench
+        self.row = row
+        self.samples = []
+        self.turns = []  # the median of each; None: nothing came
+        self.process = None
+        self.directory = tempfile.mkdtemp(dir=bench.directory)
+        self.shared = Shared(os.path.join(self.directory, "shared"))
+        self.log_path = os.path.join(self.directory, "log")
+        self.file_prefix = f"secgw-{os.getpid()}-{os.path.basename(self.directory)}"
+        self.right = self.wrong = 0
+
+    def environment(self):
+        """For the program to get our ports."""
+        return dict(os.environ, LD_PRELOAD=self.bench.ports,
+                    BENCH_PORTS_SHARED=self.shared.path, BENCH_PORTS_FRAMES=self.bench.frames)
+
+    def eal(self, workers=1):
+        """EAL's arguments: worker 0 where all others have theirs, too."""
+        cpus = self.bench.cpus
+        lcores = [f"0@{cpus[-1]}"] + [f"{i + 1}@{cpus[i]}" for i in range(workers)]
+        memory = ["--in-memory"] if self.bench.hugepages else ["--no-huge", "--no-shconf"]
+        return ["--lcores", ",".join(lcores), *memory, "-m", str(self.MEMORY_MB), "--no-pci",
+                "--no-telemetry", "--file-prefix", self.file_prefix]
+
+    def devices(self):
+        """Port 0 is the LAN, port 1 the WAN."""
+        lan, wan = ("in", "out") if self.row.way == "out" else ("out", "in")
+        return ["--vdev", f"net_null_{lan}", "--vdev", f"net_null_{wan}"]
+
+    def command(self, workers):
+        """What to run."""
+        raise NotImplementedError
+
+    def start(self, workers=1):
+        """Start it, see that packets come out, and stop it until its turn."""
+        with open(self.log_path, "ab") as log:
+            self.process = self.bench.namespace.start(*self.command(workers), stdout=log,
+                                                      stderr=log, env=self.environment())
+        self.begun()
+        wait_for(f"packets of {self.name}", self.has_packets, 30)
+        self.begun()
+
+    def begun(self):
+        """What there is to do for packets to find their way."""
+
+    def log(self):
+        """What it has said."""
+        with open(self.log_path, encoding="utf-8", errors="replace") as f:
+            return f.read()[-1500:]
+
+    def has_packets(self):
+        """Do packets come out?"""
+        if self.process.poll() is not None:
+            raise Failed(f"{self.name} ended with {self.process.returncode}:\n{self.log()}")
+        return sum(self.shared.counts()) > 2
+
+    def pause(self):
+        """No turn."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        """Its turn."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def turn(self):
+        """Run for some windows, and note what a packet cost in each."""
+        self.resume()
+        before = self.shared.counts()
+        deadline = time.monotonic() + TURN_S
+        while time.monotonic() < deadline:
+            time.sleep(0.004)
+            if max(n - b for n, b in zip(self.shared.counts(), before)) > WINDOWS + 1:
+                break
+        self.pause()
+        hz = self.shared.tsc_hz()
+        new = []
+        for q, (b, n) in enumerate(zip(before, self.shared.counts())):
+            points = [self.shared.sample(q, i) for i in range(b + 1, n)]
+            for p, o in zip(points, points[1:]):
+                new.append((o[0] - p[0]) * hz / 1e9 / (o[2] - p[2]))
+        self.samples += new
+        self.turns.append(statistics.median(new) if new else None)
+
+    def check(self):
+        """Are they the right packets that come out?"""
+        self.shared.capture(1)
+        self.resume()
+        with contextlib.suppress(Failed):
+            wait_for("frames", lambda: max(self.shared.queue(q)[1] for q in range(QUEUES)) >= 200)
+        self.shared.capture(0)
+        self.pause()
+        for frame in self.shared.frames():
+            ok = is_right(frame, self.row.way, self.row.size, self.row.esn)
+            self.right += ok
+            self.wrong += not ok
+
+    def duplicates(self, seconds):
+        """(packets, pairs seen again) of those that go out meanwhile."""
+        self.shared.capture(1)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and \
+                max(self.shared.queue(q)[2] for q in range(QUEUES)) < PAIRS:
+            time.sleep(0.01)
+        self.shared.capture(0)
+        time.sleep(0.05)
+        queues = [p for p in self.shared.pairs() if p]
+        pairs = [x for p in queues for x in p]
+        return len(pairs), len(pairs) - len(set(pairs)), len(queues)
+
+    def quiet(self):
+        """10th percentile."""
+        values = sorted(self.samples)
+        return values[int(0.1 * (len(values) - 1) + 0.5)] if values else 0
+
+    def median(self):
+        """Of all windows."""
+        return statistics.median(self.samples) if self.samples else 0
+
+    def close(self):
+        """End it."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.resume()
+            if self.process.poll() is None:
+                self.process.terminate()
+                try:
+                    self.process.wait(3)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+        shutil.rmtree(f"/var/run/dpdk/{self.file_prefix}", ignore_errors=True)
+        self.shared.map.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Ports(Program):
+    """The ports alone."""
+
+    def command(self, workers):
+        return [self.bench.portio, *self.eal(), "--vdev", "net_null_in",
+                "--vdev", "net_null_out"]
+
+
+class OurGateway(Program):
+    """dpdk-pcpu-gw."""
+
+    def command(self, workers):
+        row = self.row
+        lan, wan = ("in", "out") if row.way == "out" else ("out", "in")
+        # a pair for "any": one SA for all workers
+        pair = {way: {"spi": SPI[way], "key": KEY[way].hex()} for way in ("out", "in")}
+        if workers == 1:
+            pair = {"pcpu": 0, **pair}
+        config = {
+            "workers": workers, "console": "", "allow_iv_reuse": True, "mbufs": 8191,
+            "ports": [
+                {"name": "lan", "device": f"net_null_{lan}", "addresses": ["10.1.0.1/16"]},
+                {"name": "wan", "device": f"net_null_{wan}", "addresses": ["192.0.2.1/24"]}],
+            "tunnels": [{
+                "name": "t0", "local": "192.0.2.1", "remote": "192.0.2.2",
+                "algo": "aes128gcm16", "esn": row.esn, "replay_window": 0,
+                "selectors": [{"local": "10.1.0.0/16", "remote": "10.100.0.0/24"}],
+                "sas": [pair]}]}
+        path = os.path.join(self.directory, "gw.conf")
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as f:
+            f.write(config_file_text(config))
+        return [self.bench.gateway, *self.eal(workers), "--", "-c", path]
+
+    def begun(self):
+        for device, address, mac in (("lan", "10.1.0.10", HOST_MAC),
+                                     ("wan", "192.0.2.2", PEER_MAC)):
+            wait_for(f"interface {device}", lambda d=device: self.neighbour(d, address, mac), 30)
+
+    def has_packets(self):
+        # again and again: a request (NTF_USE) that the gateway made before makes of a permanent
+        # neighbour one that has to be found, with Linux 5.16 and later
+        if not super().has_packets():
+            self.begun()
+            return False
+        return True
+
+    def neighbour(self, device, address, mac):
+        """One that the kernel never asks for; false: there is no such interface yet."""
+        if self.process.poll() is not None:
+            raise Failed(f"{self.name} ended with {self.process.returncode}:\n{self.log()}")
+        return self.bench.namespace.ip("neigh", "replace", address, "lladdr", mac, "nud",
+                                       "permanent", "dev", device, check=False).returncode == 0
+
+
+class Secgw(Program):
+    """ipsec-secgw in one of its modes."""
+
+    MEMORY_MB = 320  # its two routing tables take 64 each
+
+    def __init__(self, bench, mode, row):
+        self.mode = mode
+        super().__init__(bench, mode[0], row)
+
+    def command(self, workers):
+        _, options, device, sa_more = self.mode
+        net = {"out": "10.100.0.0/24", "in": "10.1.0.0/16"}
+        ends = {"out": ("192.0.2.1", "192.0.2.2"), "in": ("192.0.2.2", "192.0.2.1")}
+        lines = []
+        for way in ("out", "in"):
+            lines.append(f"sp ipv4 {way} esp protect {SPI[way]} pri 1 dst {net[way]} "
+                         "sport 0:65535 dport 0:65535\n")
+            lines.append(f"sa {way} {SPI[way]} aead_algo aes-128-gcm aead_key "
+                         f"{KEY[way].hex(':')} mode ipv4-tunnel src {ends[way][0]} "
+                         f"dst {ends[way][1]}{sa_more}\n")
+        lines += ["rt ipv4 dst 10.1.0.0/16 port 0\n", "rt ipv4 dst 10.100.0.0/24 port 1\n",
+                  "rt ipv4 dst 192.0.2.0/24 port 1\n",
+                  f"neigh port 0 {HOST_MAC}\n", f"neigh port 1 {PEER_MAC}\n"]
+        path = os.path.join(self.directory, "secgw.cfg")
+        with open(path, "w", encoding="utf-8") as f:
+            f.writelines(lines)
+        queues = ",".join(f"({p},{w},{w + 1})" for p in (0, 1) for w in range(workers))
+        crypto = [a for i in range(workers) for a in ("--vdev", f"{device}{i}")]
+        return [self.bench.secgw, *self.eal(workers), *self.devices(), *crypto, "--", "-p", "3",
+                "-u", "2", "-s", "8191", *options, *(["-e"] if self.row.esn else []),
+                "-f", path, f"--config={queues}"]
+
+
+# Measuring
+
+class Row:
+    """What is measured."""
+
+    def __init__(self, way, size, esn):
+        self.way, self.size, self.esn = way, size, esn
+        self.ports = self.gateway = None
+        self.modes = []
+        self.skipped = []
+
+    def name(self):
+        """In one word or two."""
+        return f"{self.way} {self.size}{' esn' if self.esn else ''}"
+
+    def added(self, program, how):
+        """Cycles all-in minus ports."""
+        return getattr(program, how)() - getattr(self.ports, how)()
+
+    def best(self):
+        """The mode of ipsec-secgw that adds least."""
+        return min(self.modes, key=lambda m: self.added(m, "median"), default=None)
+
+    def quiet_ratio(self):
+        """Of what the best mode adds to what the gateway adds, in quiet windows."""
+        best, ours = self.best(), self.added(self.gateway, "quiet")
+        return self.added(best, "quiet") / ours if best is not None and ours > 0 else 0
+
+    def ratio(self, part=0.5):
+        """The same, turn by turn: the median of all, or another part."""
+        best = self.best()
+        turns = zip(self.ports.turns, self.gateway.turns, best.turns) if best else ()
+        ratios = sorted((s - p) / (g - p) for p, g, s in turns if p and g and s and g > p)
+        return ratios[int(part * (len(ratios) - 1) + 0.5)] if ratios else 0
+
+    def verdict(self):
+        """Of the target, where there is one."""
+        if self.size not in TARGET or not self.ratio():
+            return ""
+        return "met" if self.ratio() >= TARGET[self.size] else "MISSED"
+
+
+class Bench:
+    """Where all is, and what was measured."""
+
+    def __init__(self, build, directory, hugepages):
+        perf = os.path.join(build, "tests", "perf")
+        self.ports = os.path.join(perf, "bench_ports.so")
+        self.portio = os.path.join(perf, "portio")
+        self.gateway = os.path.join(build, "app", "dpdk-pcpu-gw")
+        self.secgw, self.version = secgw_binary()
+        self.directory = directory
+        self.frames = os.path.join(directory, "frames")
+        self.cpus = sorted(os.sched_getaffinity(0))
+        self.hugepages = hugepages
+        self.tsc_hz = 0
+        self.namespace = Namespace(f"secgw-{os.getpid()}")
+
+    def measure(self, row, modes, rounds):
+        """A row: all programs up, one of them running at a time, forwards and backwards."""
+        write_frames(self.frames, row.way, row.size, row.esn)
+        row.ports = Ports(self, "ports", row)
+        row.gateway = OurGateway(self, "gateway", row)
+        programs = [row.ports, row.gateway] + [Secgw(self, m, row) for m in modes]
+        live = []
+        try:
+            for program in programs:
+                try:
+                    program.start()
+                    live.append(program)
+                    program.pause()
+                except Failed as e:
+                    if not isinstance(program, Secgw):
+                        raise
+                    row.skipped.append((program.name, str(e).strip().splitlines()[0]))
+                if program is not row.ports and program in live:
+                    program.check()
+            for i in range(rounds):
+                for program in live if i % 2 == 0 else reversed(live):
+                    program.turn()
+            self.tsc_hz = row.ports.shared.tsc_hz()
+        finally:
+            for program in programs:
+                program.close()
+        row.modes = [p for p in live[2:] if p.samples and p.right > p.wrong]
+        row.skipped += [(p.name, f"{p.wrong} of {p.right + p.wrong} packets are wrong")
+                        for p in live[2:] if p not in row.modes]
+
+    def count_duplicates(self, modes, seconds=2):
+        """One SA on two lcores: (name, packets, pairs seen again, lcores that sent)."""
+        row = Row("out", "64", False)
+        write_frames(self.frames, row.way, row.size, row.esn)
+        found = []
+        for program in [OurGateway(self, "gateway", row)] + [Secgw(self, m, row) for m in modes]:
+            try:
+                program.start(workers=2)
+                found.append((program.name, *program.duplicates(seconds)))
+            except Failed as e:
+                found.append((program.name, 0, 0, 0))
+                print(f"secgw: {e}", file=sys.stderr)
+            finally:
+                program.close()
+        return found
+
+
+def print_table(bench, rows, duplicates):
+    """For people."""
+    print(f"\nbeside ipsec-secgw of dpdk {bench.version}, its fastest mode: processes in turn on "
+          "one CPU, the same ports;\nTSC cycles of CPU time for a packet, aes128gcm16, plain "
+          f"ESP, IPv4, one SA, {'hugepages' if bench.hugepages else 'no hugepages'}; ratio: all-in "
+          "minus ports, of quiet windows and turn by turn\n")
+    print(f"{'':12} {'ports':>6} {'gateway':>15} {'secgw':>15} {'ratio':>6} {'turn by turn':>20} "
+          f"{'target':>11}  wrong/checked")
+    print(f"{'':12} {'quiet':>6} {'quiet':>7} {'median':>7} {'quiet':>7} {'median':>7} "
+          f"{'quiet':>6} {'10 %':>6} {'median':>6} {'90 %':>6} {'':>11}  gateway, secgw: mode")
+    for row in rows:
+        best = row.best()
+        if best is None:
+            print(f"{row.name():12} no mode of ipsec-secgw works: {row.skipped[:1]}")
+            continue
+        target = f"{TARGET[row.size]:.2f} {row.verdict()}" if row.size in TARGET else ""
+        print(f"{row.name():12} {row.ports.quiet():6.0f} {row.gateway.quiet():7.0f} "
+              f"{row.gateway.median():7.0f} {best.quiet():7.0f} {best.median():7.0f} "
+              f"{row.quiet_ratio():6.2f} {row.ratio(0.1):6.2f} {row.ratio():6.2f} "
+              f"{row.ratio(0.9):6.2f} {target:>11}  "
+              f"{row.gateway.wrong}/{row.gateway.wrong + row.gateway.right}, "
+              f"{best.wrong}/{best.wrong + best.right}: {best.name}")
+    print("\nwhat its modes add to the ports, quiet/median:")
+    for row in rows:
+        print(f"{row.name():12} " + "; ".join(
+            f"{m.name} {row.added(m, 'quiet'):.0f}/{row.added(m, 'median'):.0f}"
+            for m in row.modes))
+        for name, why in row.skipped:
+            print(f"{'':12} not {name}: {why}")
+    if duplicates:
+        print("\none SA on two lcores, (SPI, sequence number) of packets captured one after the "
+              "other:")
+    for name, packets, again, lcores in duplicates:
+        share = f"{100 * again / packets:.3f} %" if packets else "nothing came"
+        print(f"{name}: {again} of {packets} had been sent before: {share}; {lcores} lcores sent")
+
+
+def row_json(row):
+    """A row for machines."""
+    best = row.best()
+    data = {"dir": row.way, "size": row.size, "esn": row.esn,
+            "mode": best.name if best else None, "ratio": round(row.ratio(), 3),
+            "ratio_p10": round(row.ratio(0.1), 3), "ratio_p90": round(row.ratio(0.9), 3),
+            "ratio_quiet": round(row.quiet_ratio(), 3),
+            "target": TARGET.get(row.size), "verdict": row.verdict() or None,
+            "skipped": [{"mode": n, "why": w} for n, w in row.skipped]}
+    for how in ("quiet", "median"):
+        data[f"ports_{how}"] = round(getattr(row.ports, how)(), 1)
+        data[f"gateway_{how}"] = round(getattr(row.gateway, how)(), 1)
+        data[f"secgw_{how}"] = round(getattr(best, how)(), 1) if best else None
+        data[f"modes_minus_ports_{how}"] = {m.name: round(row.added(m, how), 1)
+                                            for m in row.modes}
+    for key, program in (("gateway", row.gateway), ("secgw", best)):
+        if program is not None:
+            data[f"{key}_checked"] = program.right + program.wrong
+            data[f"{key}_wrong"] = program.wrong
+    return data
+
+
+def as_json(bench, rows, duplicates):
+    """For machines."""
+    return {"dpdk": bench.version, "hugepages": bench.hugepages, "tsc_hz": bench.tsc_hz,
+            "rows": [row_json(r) for r in rows],
+            "one_sa_two_lcores": [{"program": n, "packets": p, "repeated": a, "lcores": c}
+                                  for n, p, a, c in duplicates]}
+
+
+def add_to_json(path, value):
+    """Beside what the bench itself has written there, if it has."""
+    data = {}
+    with contextlib.suppress(FileNotFoundError), open(path, encoding="utf-8") as f:
+        data = json.load(f)
+    data["secgw"] = value
+    with open(path, "w", encoding="utf-8") as f:
+        json.dump(data, f, indent=1)
+        f.write("\n")
+
+
+def compare(options, directory):
+    """All of it; its value for JSON."""
+    need = 2 * Program.MEMORY_MB + len(MODES) * Secgw.MEMORY_MB
+    hugepages = not options.no_hugepages and free_hugepages_mb() >= need
+    bench = Bench(options.build, directory, hugepages)
+    cells = [(way, size, False) for way in ("out", "in")
+             for size in (("64", "1420") if options.quick else ("64", "512", "1420", "imix"))]
+    if not options.quick:
+        cells += [(way, size, True) for way in ("out", "in") for size in ("64", "1420")]
+    rows = [Row(*cell) for cell in cells]
+    for row in rows:
+        bench.measure(row, MODES, options.rounds or (12 if options.quick else 40))
+    duplicates = []
+    if not options.quick and len(bench.cpus) > 1:
+        # legacy; the library; the library with calls that wait for the cipher
+        duplicates = bench.count_duplicates([MODES[0], MODES[2], MODES[4]])
+    print_table(bench, rows, duplicates)
+    return as_json(bench, rows, duplicates)
+
+
+def main():
+    """0 as well where there is nothing to compare with: it says why."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("build", help="a build directory with -Dbench=true")
+    parser.add_argument("--quick", action="store_true", help="64 and 1420 bytes only")
+    parser.add_argument("--rounds", type=int, help="turns of each program in a row")
+    parser.add_argument("--json", help="the file to add to")
+    parser.add_argument("--no-hugepages", action="store_true", help="even where there are enough")
+    options = parser.parse_args()
+    exit_on_signals()
+    directory = tempfile.mkdtemp(prefix="gw-secgw-")
+    try:
+        value = compare(options, directory)
+    except Unavailable as e:
+        print(f"\nnot compared with ipsec-secgw: {e}")
+        value = {"skipped": str(e)}
+    except Failed as e:
+        print(f"secgw: {e}", file=sys.stderr)
+        return 1
+    finally:
+        close_all()
+        shutil.rmtree(directory, ignore_errors=True)
+    if options.json:
+        add_to_json(options.json, value)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
