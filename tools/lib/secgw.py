@@ -49,6 +49,7 @@ KEY = {"out": bytes(range(1, 21)), "in": bytes(range(101, 121))}  # 16 of key, 4
 PEER_MAC, HOST_MAC = "02:00:00:00:00:b1", "02:00:00:00:00:b2"
 TARGET = {"64": 1.8, "1420": 1.25}
 WINDOWS = 4  # of a program's turn; the one in which it woke up does not count
+START_S = 20.0
 TURN_S = 5.0  # at most: others may have the CPU
 
 # name, options of ipsec-secgw, crypto device, what the SA's line has more
@@ -335,7 +336,7 @@ class Program:
             self.process = self.bench.namespace.start(*self.command(workers), stdout=log,
                                                       stderr=log, env=self.environment())
         self.begun()
-        wait_for(f"packets of {self.name}", self.has_packets, 30)
+        wait_for(f"packets of {self.name}", self.has_packets, START_S)
         self.begun()
 
     def begun(self):
@@ -416,6 +417,8 @@ class Program:
 
     def close(self):
         """End it."""
+        if self.shared.map.closed:
+            return
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 self.resume()
@@ -590,8 +593,10 @@ class Bench:
                     live.append(program)
                     program.pause()
                 except Failed as e:
+                    live = [p for p in live if p is not program]
                     if not isinstance(program, Secgw):
                         raise
+                    program.close()
                     row.skipped.append((program.name, str(e).strip().splitlines()[0]))
                 if program is not row.ports and program in live:
                     program.check()
@@ -709,10 +714,13 @@ def compare(options, directory):
     cells = [(way, size, False) for way in ("out", "in")
              for size in (("64", "1420") if options.quick else ("64", "512", "1420", "imix"))]
     if not options.quick:
-        cells += [(way, size, True) for way in ("out", "in") for size in ("64", "1420")]
+        # outbound only: inbound it takes no packet with ESN and replay window 0
+        cells += [("out", size, True) for size in ("64", "1420")]
     rows = [Row(*cell) for cell in cells]
+    # aesni_mb was the fastest nowhere: no time for it in a quick look
+    modes = MODES[::2] if options.quick else MODES
     for row in rows:
-        bench.measure(row, MODES, options.rounds or (12 if options.quick else 40))
+        bench.measure(row, modes, options.rounds or (12 if options.quick else 20))
     duplicates = []
     if not options.quick and len(bench.cpus) > 1:
         # legacy; the library; the library with calls that wait for the cipher
