@@ -102,7 +102,8 @@ def apt(directory, *argv):
     options = {"Dir::Etc::sourcelist": os.path.join(directory, "sources.list"),
                "Dir::Etc::sourceparts": "-", "Dir::State::lists": os.path.join(directory, "lists"),
                "Dir::Cache::srcpkgcache": "", "Dir::Cache::pkgcache": "",
-               "APT::Sandbox::User": "root", "Acquire::Retries": "3"}
+               "APT::Sandbox::User": "root", "APT::Update::Error-Mode": "any",
+               "Acquire::Retries": "1"}
     flags = [a for k, v in options.items() for a in ("-o", f"{k}={v}")]
     done = run("apt-get", "-q", *flags, *argv, check=False, timeout=600, cwd=directory)
     if done.returncode != 0:
