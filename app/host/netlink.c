@@ -733,5 +733,6 @@ gw_nl_route_add(struct gw_nl *nl, const struct gw_config_route *route, unsigned 
 int
 gw_nl_neigh_use(struct gw_nl *nl, unsigned int ifindex, const struct gw_addr *addr)
 {
-	return nl_request_neigh(&nl->req, ifindex, addr);
+	return nl_request_neigh(
+			&nl->req, ifindex, addr, gw_nl_neigh_find(nl, ifindex, addr) != NULL);
 }

@@ -190,8 +190,14 @@ nl_request_route(struct nl_request *req, const struct gw_config_route *route, un
 }
 
 int
-nl_request_neigh(struct nl_request *req, unsigned int ifindex, const struct gw_addr *addr)
+nl_request_neigh(struct nl_request *req, unsigned int ifindex, const struct gw_addr *addr,
+		bool known)
 {
+	/*
+	 * NTF_USE takes "permanent" from an entry, and its address with it (5.16 and later):
+	 * one that somebody has just added, and that we have not heard of, is left alone
+	 */
+	int excl = known ? 0 : NLM_F_EXCL;
 	struct ndmsg ndm = {.ndm_family = addr->family,
 			.ndm_ifindex = (int)ifindex,
 			.ndm_state = NUD_NONE,
@@ -205,7 +211,7 @@ nl_request_neigh(struct nl_request *req, unsigned int ifindex, const struct gw_a
 	/* refusals of earlier ones: nobody needs them, but they would fill the socket */
 	while (recv(nl_socket_get_fd(req->hints), answer, sizeof(answer), MSG_DONTWAIT) > 0)
 		;
-	msg = nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_CREATE);
+	msg = nlmsg_alloc_simple(RTM_NEWNEIGH, NLM_F_CREATE | excl);
 	if (msg == NULL || nlmsg_append(msg, &ndm, sizeof(ndm), NLMSG_ALIGNTO) < 0 ||
 			put_addr(msg, NDA_DST, addr) < 0) {
 		nlmsg_free(msg);

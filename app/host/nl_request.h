@@ -26,6 +26,7 @@ int nl_request_addr(struct nl_request *req, unsigned int ifindex, const struct g
 		struct gw_error *err);
 int nl_request_route(struct nl_request *req, const struct gw_config_route *route,
 		unsigned int ifindex, struct gw_error *err);
-int nl_request_neigh(struct nl_request *req, unsigned int ifindex, const struct gw_addr *addr);
+int nl_request_neigh(struct nl_request *req, unsigned int ifindex, const struct gw_addr *addr,
+		bool known);
 
 #endif /* NL_REQUEST_H */

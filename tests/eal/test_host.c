@@ -571,6 +571,22 @@ test_neigh(void **state)
 	assert_true(n != NULL && n->valid);
 	assert_memory_equal(n->mac, &host_mac, 6);
 
+	/* a static entry that we have not heard of yet stays one */
+	run("ip neigh add 10.1.0.40 lladdr 02:00:00:00:00:40 dev lan nud permanent");
+	a = addr("10.1.0.40");
+	assert_int_equal(gw_nl_neigh_use(nl, tap.ifindex, &a), 0);
+	run("ip neigh show 10.1.0.40 dev lan | grep -q PERMANENT");
+	/* one that has failed is asked for again */
+	run("ip neigh add 10.1.0.41 lladdr 02:00:00:00:00:41 dev lan nud reachable");
+	run("ip neigh change 10.1.0.41 dev lan nud failed");
+	assert_true(readable(gw_nl_fd(nl), 1000));
+	gw_nl_process(nl);
+	a = addr("10.1.0.41");
+	assert_false(gw_nl_neigh_find(nl, tap.ifindex, &a)->valid);
+	assert_int_equal(gw_nl_neigh_use(nl, tap.ifindex, &a), 0);
+	m = next_frame(RTE_ETHER_TYPE_ARP);
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
 	/* IPv6: a neighbour solicitation goes out */
 	a = addr("2001:db8::30");
 	assert_int_equal(gw_nl_neigh_use(nl, tap.ifindex, &a), 0);
