@@ -267,6 +267,7 @@ static unsigned int
 all_cells(struct bench_result *r, unsigned int cpus)
 {
 	static const unsigned int sizes[] = {64, 512, 1420, BENCH_SIZE_IMIX};
+	static const unsigned int more[] = {128, 256, 1024};
 	unsigned int n = 0;
 
 	for (unsigned int workers = 1; workers <= RTE_MIN(cpus, 2u); workers++)
@@ -274,6 +275,10 @@ all_cells(struct bench_result *r, unsigned int cpus)
 			for (unsigned int encap = 0; encap < 2; encap++)
 				for (unsigned int i = 0; i < RTE_DIM(sizes); i++)
 					n = add_cell(r, n, out, encap, sizes[i], workers);
+	/* for the pictures */
+	for (unsigned int out = 0; out < 2; out++)
+		for (unsigned int i = 0; i < RTE_DIM(more); i++)
+			n = add_cell(r, n, out, true, more[i], 1);
 	for (unsigned int out = 0; out < 2; out++) {
 		n = add_cell(r, n, out, true, 64, 1);
 		r[n - 1].cell.tunnels = 64;

@@ -3,8 +3,9 @@
 """Draw what tools/bench has measured, from its JSON: plot.py JSON DIRECTORY
 
 Makes size-out.svg and size-in.svg (throughput by frame size: cipher alone, the gateway
-without its ports and with them), workers-out.svg and workers-in.svg (one worker and two)
-and handoff.svg (cycles by burst). A picture whose rows were not measured is not made.
+without its ports and with them), workers-*.svg (one worker and two), peer-*.svg (beside
+ipsec-secgw) and handoff.svg (cycles by burst). A picture whose rows were not measured is
+not made.
 """
 
 import json
@@ -96,7 +97,7 @@ def gbps(cycles, size, tsc_hz):
 def rows_of(data, **want):
     """Rows of one tunnel and flow, by size."""
     found = {}
-    for row in data["rows"]:
+    for row in data.get("rows", []):
         if row["tunnels"] == row["flows"] == 1 and row["size"] != "imix" and \
                 all(row[k] == v for k, v in want.items()):
             found[int(row["size"])] = row
@@ -137,6 +138,21 @@ def plot_workers(data, way):
     return chart
 
 
+def plot_peer(data, way):
+    """Beside DPDK's ipsec-secgw, in plain ESP, less the same ports."""
+    rows = {int(r["size"]): r for r in data.get("secgw", {}).get("rows", [])
+            if r["dir"] == way and not r["esn"] and str(r["size"]).isdigit() and r["mode"]}
+    if len(rows) < 2:
+        return None
+    sizes = sorted(rows)
+    chart = Chart(f"One worker, {way}, beside ipsec-secgw: aes128gcm16", "frame, bytes",
+                  "Gbit/s of inner frames, quiet cycles less ports", sizes)
+    for name, key in (("gateway", "gateway_quiet"), ("ipsec-secgw", "secgw_quiet")):
+        chart.add(name, [gbps(rows[s][key] - rows[s]["ports_quiet"], s,
+                              data["secgw"]["tsc_hz"]) for s in sizes])
+    return chart
+
+
 def plot_handoff(data):
     """What a packet on the wrong queue costs more, by burst."""
     rows = sorted(data.get("handoff", []), key=lambda r: r["burst"])
@@ -161,6 +177,7 @@ def main():
     for way in ("out", "in"):
         charts["size-" + way] = plot_size(data, way)
         charts["workers-" + way] = plot_workers(data, way)
+        charts["peer-" + way] = plot_peer(data, way)
     for name, chart in charts.items():
         if chart is None:
             continue
