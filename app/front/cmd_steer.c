@@ -39,7 +39,7 @@ sum_facts(struct gw_doc *doc, const struct gw *gw)
 	gw_cell_num(t, c.esp_owned);
 	gw_fact(t, "foreign", "ESP that was handed to its owner", GW_KIND_COUNT);
 	gw_cell_num(t, c.handed_off_esp);
-	gw_fact(t, "efficiency_percent", "efficiency %", GW_KIND_PERCENT);
+	gw_fact(t, "efficiency_percent", "efficiency", GW_KIND_PERCENT);
 	percent_cell(t, c.esp_owned, c.handed_off_esp);
 }
 

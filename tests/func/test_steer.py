@@ -296,7 +296,7 @@ class Soft(Steer):
         """Before any packet: the words that a user reads."""
         text = self.w.gateway.console("show steer")
         self.assertRegex(text, r"(?m)^wan +soft +2 +2 ")
-        self.assertRegex(text, r"(?m)^efficiency % +-$")
+        self.assertRegex(text, r"(?m)^efficiency +-$")
         self.assertIn("\"steer rebalance\" would do:", text)
         for sa in self.t.to_gw:
             self.assertRegex(text, rf"(?m)^t4 +0x{sa.spi:08x} +wan +udp {sa.src} port {sa.sport} "
