@@ -218,12 +218,3 @@ gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg)
 	free(posted);
 	return msg->result;
 }
-
-int
-gw_msg_call(struct gw_worker *w, struct gw_msg *msg)
-{
-	struct gw_msg *posted;
-	int rc = gw_msg_post(w, msg, &posted);
-
-	return rc < 0 ? rc : gw_msg_await(w, posted, msg);
-}

@@ -52,19 +52,18 @@ struct gw_msg {
 };
 
 /**
- * Send a message and wait for the answer. Control.
+ * Send a message; control. Several workers can be at it at a time, but nothing else is
+ * posted to a worker before its answer was awaited: gw_tell() and gw_tell_each() do both.
+ */
+int gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted);
+
+/**
+ * Wait for the answer; control.
  *
  * @return
  *   msg->result with the answer in @p msg, or -ETIMEDOUT: the worker did not
  *   answer in 5 seconds. It may still handle the message later.
  */
-int gw_msg_call(struct gw_worker *w, struct gw_msg *msg);
-
-/**
- * The two halves of gw_msg_call(), to have several workers at it at a time:
- * nothing else is posted to a worker before its answer was awaited.
- */
-int gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted);
 int gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg);
 
 /**
