@@ -36,17 +36,17 @@ struct aead_ops {
 	void (*expand)(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, const uint8_t *key);
 
 	/**
-	 * Encrypt ctx->job[0 .. n - 1], and put each ICV right after its text.
-	 * 0, or -EIO: nothing of this burst may be sent.
+	 * Encrypt ctx->job[from .. from + n - 1], each with the key of its ctx->job_sa[], and put
+	 * each ICV right after its text. 0, or -EIO: nothing of them may be sent.
 	 */
-	int (*seal_burst)(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n);
+	int (*seal_burst)(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n);
 
 	/**
-	 * Decrypt ctx->job[0 .. n - 1], and put the ICV that was computed in
-	 * its tag. It does not compare: esp_decap.c does, for all families alike.
-	 * 0, or -EIO: nothing of this burst may be believed.
+	 * Decrypt them, and put the ICV that was computed in each one's tag.
+	 * It does not compare: esp_decap.c does, for all families alike.
+	 * 0, or -EIO: nothing of them may be believed.
 	 */
-	int (*open_burst)(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n);
+	int (*open_burst)(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n);
 };
 
 /** Values of struct ipsec_pcpu_algo.family. */

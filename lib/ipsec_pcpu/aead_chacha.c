@@ -22,16 +22,16 @@ chacha_expand(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, const uint8_
 
 #if IMB_VERSION_NUM >= IMB_VERSION(2, 0, 0)
 
-static inline int
-chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
-		IMB_CIPHER_DIRECTION dir)
+static void
+chacha_run(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, IMB_CIPHER_DIRECTION dir)
 {
+	const struct ipsec_pcpu_sa *sa = ctx->job_sa[from];
 	void *text[IPSEC_PCPU_MAX_BURST], *tag[IPSEC_PCPU_MAX_BURST];
 	const void *nonce[IPSEC_PCPU_MAX_BURST], *aad[IPSEC_PCPU_MAX_BURST];
 	uint64_t len[IPSEC_PCPU_MAX_BURST];
 
 	for (uint16_t i = 0; i < n; i++) {
-		struct aead_job *job = &ctx->job[i];
+		struct aead_job *job = &ctx->job[from + i];
 
 		text[i] = job->text;
 		len[i] = job->len;
@@ -41,6 +41,22 @@ chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_
 	}
 	imb_quic_chacha20_poly1305(ctx->mgr, sa->key.chacha, dir, text, (const void *const *)text,
 			len, nonce, aad, sa->aad_len, tag, n);
+}
+
+/** Such a call takes packets of one key only. */
+static int
+chacha_burst(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, IMB_CIPHER_DIRECTION dir)
+{
+	uint16_t end = from + n;
+
+	while (from < end) {
+		uint16_t to = from + 1;
+
+		while (to < end && ctx->job_sa[to] == ctx->job_sa[from])
+			to++;
+		chacha_run(ctx, from, to - from, dir);
+		from = to;
+	}
 	return 0;
 }
 
@@ -94,8 +110,7 @@ chacha_submit(IMB_MGR *mgr, IMB_JOB *jobs[], uint32_t n)
 }
 
 static inline int
-chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
-		IMB_CIPHER_DIRECTION dir)
+chacha_burst(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, IMB_CIPHER_DIRECTION dir)
 {
 	IMB_JOB *jobs[IPSEC_PCPU_MAX_BURST];
 
@@ -105,7 +120,8 @@ chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_
 		if (unlikely(got == 0))
 			return -EIO;
 		for (uint32_t i = 0; i < got; i++)
-			chacha_fill(ctx->mgr, jobs[i], sa, &ctx->job[done + i], dir);
+			chacha_fill(ctx->mgr, jobs[i], ctx->job_sa[from + done + i],
+					&ctx->job[from + done + i], dir);
 		if (unlikely(chacha_submit(ctx->mgr, jobs, got) != 0))
 			return -EIO;
 	}
@@ -115,15 +131,15 @@ chacha_burst(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_
 #endif
 
 static int
-chacha_seal(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n)
+chacha_seal(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n)
 {
-	return chacha_burst(ctx, sa, n, IMB_DIR_ENCRYPT);
+	return chacha_burst(ctx, from, n, IMB_DIR_ENCRYPT);
 }
 
 static int
-chacha_open(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n)
+chacha_open(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n)
 {
-	return chacha_burst(ctx, sa, n, IMB_DIR_DECRYPT);
+	return chacha_burst(ctx, from, n, IMB_DIR_DECRYPT);
 }
 
 const struct aead_ops aead_chacha = {

@@ -9,10 +9,10 @@
 #include "sa.h"
 
 static inline int
-gcm_seal(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
-		aes_gcm_enc_dec_t enc)
+gcm_seal(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, aes_gcm_enc_dec_t enc)
 {
-	for (uint16_t i = 0; i < n; i++) {
+	for (uint16_t i = from, end = from + n; i < end; i++) {
+		const struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
 		struct aead_job *job = &ctx->job[i];
 
 		enc(&sa->key.gcm, &ctx->gcm, job->text, job->text, job->len, job->nonce, job->aad,
@@ -22,10 +22,10 @@ gcm_seal(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
 }
 
 static inline int
-gcm_open(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
-		aes_gcm_enc_dec_t dec)
+gcm_open(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, aes_gcm_enc_dec_t dec)
 {
-	for (uint16_t i = 0; i < n; i++) {
+	for (uint16_t i = from, end = from + n; i < end; i++) {
+		const struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
 		struct aead_job *job = &ctx->job[i];
 
 		dec(&sa->key.gcm, &ctx->gcm, job->text, job->text, job->len, job->nonce, job->aad,
@@ -41,15 +41,13 @@ gcm_open(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n,
 	{ \
 		IMB_AES##bits##_GCM_PRE(ctx->mgr, key, &sa->key.gcm); \
 	} \
-	static int gcm##bits##_seal( \
-			struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n) \
+	static int gcm##bits##_seal(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n) \
 	{ \
-		return gcm_seal(ctx, sa, n, ctx->mgr->gcm##bits##_enc); \
+		return gcm_seal(ctx, from, n, ctx->mgr->gcm##bits##_enc); \
 	} \
-	static int gcm##bits##_open( \
-			struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, uint16_t n) \
+	static int gcm##bits##_open(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n) \
 	{ \
-		return gcm_open(ctx, sa, n, ctx->mgr->gcm##bits##_dec); \
+		return gcm_open(ctx, from, n, ctx->mgr->gcm##bits##_dec); \
 	} \
 	const struct aead_ops aead_gcm##bits = { \
 			.expand = gcm##bits##_expand, \

@@ -12,32 +12,36 @@
 
 #define TRAILER_LEN 2 /* pad length, next header */
 
-/* Padding 1 to 6 as it lies in memory: what one load with the trailer shows of it. */
-#define PADDING UINT64_C(0x060504030201)
-#define PADDING_LEN 6
+/*
+ * The last 8 bytes of a text: up to 6 of padding 1, 2, 3, ..., pad length, next header. For each
+ * pad length the bits to look at, and what they have to be.
+ */
+#define MAX_SHORT_PAD 6
 
-static inline uint64_t
-load8(const uint8_t *p)
-{
-	uint64_t v;
+static const uint64_t pad_mask[MAX_SHORT_PAD + 1] = {
+		UINT64_C(0x0000000000000000),
+		UINT64_C(0x0000ff0000000000),
+		UINT64_C(0x0000ffff00000000),
+		UINT64_C(0x0000ffffff000000),
+		UINT64_C(0x0000ffffffff0000),
+		UINT64_C(0x0000ffffffffff00),
+		UINT64_C(0x0000ffffffffffff),
+};
 
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
-static inline uint32_t
-load4(const uint8_t *p)
-{
-	uint32_t v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
+static const uint64_t pad_want[MAX_SHORT_PAD + 1] = {
+		UINT64_C(0x0000000000000000),
+		UINT64_C(0x0000010000000000),
+		UINT64_C(0x0000020100000000),
+		UINT64_C(0x0000030201000000),
+		UINT64_C(0x0000040302010000),
+		UINT64_C(0x0000050403020100),
+		UINT64_C(0x0000060504030201),
+};
 
 static inline int
-decap_window(const struct ipsec_pcpu_sa *sa, uint64_t seq)
+decap_window(const struct replay *r, const uint64_t *seen, uint64_t seq)
 {
-	int ret = replay_check(&sa->replay, sa->seen, seq);
+	int ret = replay_check(r, seen, seq);
 
 	if (likely(ret == 0))
 		return -1;
@@ -64,51 +68,82 @@ decap_fill_job(const struct ipsec_pcpu_sa *sa, const uint8_t *esp, uint32_t len,
 	}
 }
 
+/** Why decap_parse() refused a packet. */
+static __attribute__((cold, noinline)) enum ipsec_pcpu_drop
+decap_why_refused(const struct ipsec_pcpu_sa *sa, const struct rte_mbuf *m)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+
+	if (m->nb_segs != 1)
+		return IPSEC_PCPU_DROP_NO_ROOM;
+	if (m->data_len < m->l3_len + m->l4_len + SA_ESP_LEN + TRAILER_LEN + sa->icv_len)
+		return IPSEC_PCPU_DROP_TOO_SHORT;
+	if (m->l4_len != sa->udp_len || ip[0] >> 4 != sa->version)
+		return IPSEC_PCPU_DROP_ENCAP;
+	return IPSEC_PCPU_DROP_INTEGRITY;
+}
+
 /**
- * Look at a packet before its ICV: -1, or why to drop it. The SPI is the SA's,
+ * Make the job of a packet, its ICV not looked at yet; false: refused. The SPI is the SA's,
  * or someone mixed them up: then the ICV, which covers it, cannot hold.
  */
-static inline int
-decap_check(const struct ipsec_pcpu_sa *sa, const struct rte_mbuf *m, uint64_t *seq,
-		struct aead_job *job)
+static inline bool
+decap_parse(const struct ipsec_pcpu_sa *sa, const struct replay *r, const struct rte_mbuf *m,
+		uint64_t *seq, struct aead_job *job)
 {
 	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint32_t head = m->l3_len + m->l4_len + SA_ESP_LEN;
 	const uint8_t *esp = ip + head - SA_ESP_LEN;
+	uint64_t spi_seq;
 	uint32_t lo;
 
-	if (unlikely(m->nb_segs != 1))
-		return IPSEC_PCPU_DROP_NO_ROOM;
-	if (unlikely(m->data_len < head + TRAILER_LEN + sa->icv_len))
-		return IPSEC_PCPU_DROP_TOO_SHORT;
-	if (unlikely(m->l4_len != sa->udp_len || ip[0] >> 4 != sa->version))
-		return IPSEC_PCPU_DROP_ENCAP;
-	if (unlikely(load4(esp) != sa->spi))
-		return IPSEC_PCPU_DROP_INTEGRITY;
-	lo = rte_be_to_cpu_32(load4(esp + 4));
-	*seq = sa->esn ? replay_esn(&sa->replay, lo) : lo;
+	if (unlikely(m->nb_segs != 1 || m->data_len < head + TRAILER_LEN + sa->icv_len))
+		return false;
+	spi_seq = load8(esp);
+	if (unlikely(m->l4_len != sa->udp_len || ip[0] >> 4 != sa->version ||
+			    (uint32_t)spi_seq != sa->spi))
+		return false;
+	lo = rte_be_to_cpu_32(spi_seq >> 32);
+	*seq = sa->esn ? replay_esn(r, lo) : lo;
 	decap_fill_job(sa, esp, m->data_len - head - sa->icv_len, *seq, job);
-	return decap_window(sa, *seq);
+	return true;
+}
+
+/** Pass 1 for a packet: job number @p at, if it is worth decrypting; else it is dropped. */
+static inline bool
+decap_fill(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, const struct replay *r,
+		struct rte_mbuf *m, uint8_t from, uint16_t at)
+{
+	struct aead_job *job = &ctx->job[at];
+	int why;
+
+	if (unlikely(!decap_parse(sa, r, m, &ctx->note[at], job))) {
+		burst_drop(ctx, sa, m, from, decap_why_refused(sa, m));
+		return false;
+	}
+	why = decap_window(r, sa->seen, ctx->note[at]);
+	if (unlikely(why >= 0)) {
+		burst_drop(ctx, sa, m, from, why);
+		return false;
+	}
+	ctx->job_sa[at] = sa;
+	rte_prefetch0(job->text + job->len);
+	return true;
 }
 
 /** Pass 1. */
 static inline uint16_t
-decap_prepare(struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
+decap_prepare(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
 		uint16_t n)
 {
+	const struct replay r = sa->replay; /* a copy, which no store into a packet can change */
 	uint16_t done = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		struct aead_job *job = &ctx->job[done];
-		int why = decap_check(sa, m, &ctx->seq[done], job);
 
-		if (unlikely(why >= 0)) {
-			burst_drop(ctx, m, why);
-			continue;
-		}
-		rte_prefetch0(job->text + job->len);
-		pkts[done++] = m;
+		if (likely(decap_fill(ctx, sa, &r, m, i, done)))
+			pkts[done++] = m;
 	}
 	return done;
 }
@@ -136,15 +171,13 @@ decap_long_padding_holds(const uint8_t *end, uint32_t pad)
 	return true;
 }
 
-/** The same; up to 6 bytes of it with one load, which cannot reach before the IV. */
+/** The same; @p last: the 8 bytes before @p end and the trailer, which may reach into the IV. */
 static inline bool
-decap_padding_holds(const uint8_t *end, uint32_t pad)
+decap_padding_holds(const uint8_t *end, uint64_t last, uint32_t pad)
 {
-	uint64_t got = load8(end - PADDING_LEN) << 16;
-
-	if (unlikely(pad > PADDING_LEN))
+	if (unlikely(pad > MAX_SHORT_PAD))
 		return decap_long_padding_holds(end, pad);
-	return got >> 8 >> (56 - 8 * pad) == (PADDING & ~(UINT64_MAX << 8 * pad));
+	return (last & pad_mask[pad]) == pad_want[pad];
 }
 
 /**
@@ -180,13 +213,14 @@ decap_strip(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct aea
 	uint8_t *inner = job->text;
 	const uint8_t *trailer = inner + job->len - TRAILER_LEN;
 	const uint8_t *outer = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint64_t last = load8(trailer + TRAILER_LEN - sizeof(last));
 	uint32_t len = job->len - TRAILER_LEN;
-	uint32_t pad = trailer[0], l3_len = 0, total;
-	uint8_t proto = trailer[1];
+	uint32_t pad = last >> 48 & UINT8_MAX, l3_len = 0, total;
+	uint8_t proto = last >> 56;
 
 	if (unlikely(proto == IPPROTO_NONE))
 		return IPSEC_PCPU_DROP_DUMMY;
-	if (unlikely(pad > len || !decap_padding_holds(trailer, pad)))
+	if (unlikely(pad > len || !decap_padding_holds(trailer, last, pad)))
 		return IPSEC_PCPU_DROP_PADDING;
 	if (unlikely(proto != IPPROTO_IPIP && proto != IPPROTO_IPV6))
 		return IPSEC_PCPU_DROP_NEXT_HEADER;
@@ -205,17 +239,29 @@ decap_strip(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct aea
 
 /** ICV, window again, and only then the packet. -1, or why to drop it. */
 static inline int
-decap_verify(struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct aead_job *job, uint64_t seq)
+decap_verify(struct ipsec_pcpu_sa *sa, struct replay *r, struct rte_mbuf *m,
+		const struct aead_job *job, uint64_t seq)
 {
 	int why;
 
 	if (unlikely(!decap_icv_holds(job, sa->icv_len)))
 		return IPSEC_PCPU_DROP_INTEGRITY;
-	why = decap_window(sa, seq);
-	if (unlikely(why >= 0))
-		return why;
-	replay_advance(&sa->replay, sa->seen, seq);
+	if (unlikely(seq <= r->top)) {
+		why = decap_window(r, sa->seen, seq);
+		if (unlikely(why >= 0))
+			return why;
+	}
+	replay_advance(r, sa->seen, seq);
 	return decap_strip(sa, m, job);
+}
+
+/** What other threads may read meanwhile, whole value by whole value. */
+static inline void
+decap_store_replay(struct replay *to, const struct replay *r)
+{
+	__atomic_store_n(&to->top, r->top, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->accepted, r->accepted, __ATOMIC_RELAXED);
+	__atomic_store_n(&to->displaced, r->displaced, __ATOMIC_RELAXED);
 }
 
 /** Pass 3. */
@@ -223,34 +269,26 @@ static inline uint16_t
 decap_finish(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
 		uint16_t n, uint64_t *bytes)
 {
-	uint64_t packets = sa_left(sa->hard_packets, sa->packets);
-	uint64_t bytes_left = sa_left(sa->hard_bytes, sa->bytes);
+	struct budget left = sa_budget(sa);
+	bool tight = budget_is_tight(left, n);
+	struct replay r = sa->replay;
 	uint16_t done = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		int why = decap_verify(sa, m, &ctx->job[i], ctx->seq[i]);
+		int why = decap_verify(sa, &r, m, &ctx->job[i], ctx->note[i]);
 
-		if (unlikely(why < 0 && (done >= packets || *bytes >= bytes_left)))
+		if (unlikely(tight) && why < 0 && budget_is_spent(left, done, *bytes))
 			why = IPSEC_PCPU_DROP_EXPIRED;
 		if (unlikely(why >= 0)) {
-			burst_drop(ctx, m, why);
+			burst_drop(ctx, sa, m, i, why);
 			continue;
 		}
 		*bytes += m->data_len;
 		pkts[done++] = m;
 	}
+	decap_store_replay(&sa->replay, &r);
 	return done;
-}
-
-/** Drop all for one reason: the SA is used up, or the crypto library failed. */
-static __attribute__((cold, noinline)) uint16_t
-decap_drop_all(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n,
-		enum ipsec_pcpu_drop reason)
-{
-	for (uint16_t i = 0; i < n; i++)
-		burst_drop(ctx, pkts[i], reason);
-	return 0;
 }
 
 static inline bool
@@ -259,21 +297,118 @@ decap_is_expired(const struct ipsec_pcpu_sa *sa)
 	return sa->packets >= sa->hard_packets || sa->bytes >= sa->hard_bytes;
 }
 
+/** Is a burst of this SA looked at at all? If not, it is dropped. */
+static inline bool
+decap_may(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[], uint16_t n)
+{
+	if (unlikely(!sa_may(ctx, sa, IPSEC_PCPU_IN))) {
+		burst_drop_foreign(ctx, sa, pkts, n);
+		return false;
+	}
+	if (unlikely(decap_is_expired(sa))) {
+		burst_drop_all(ctx, sa, pkts, n, IPSEC_PCPU_DROP_EXPIRED);
+		return false;
+	}
+	return true;
+}
+
 uint16_t
 ipsec_pcpu_decap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 		struct rte_mbuf *pkts[], uint16_t n, uint8_t drop[])
 {
 	uint64_t bytes = 0;
+	uint16_t done = 0;
+
+	ctx->n_dropped = 0;
+	if (likely(decap_may(ctx, sa, pkts, n)))
+		done = decap_prepare(ctx, sa, pkts, n);
+	if (unlikely(sa->aead->open_burst(ctx, 0, done) != 0)) {
+		burst_drop_all(ctx, sa, pkts, done, IPSEC_PCPU_DROP_CRYPTO);
+		done = 0;
+	}
+	done = decap_finish(ctx, sa, pkts, done, &bytes);
+	counter_add(&sa->packets, done);
+	counter_add(&sa->bytes, bytes);
+	if (unlikely(ctx->n_dropped != 0))
+		burst_append(ctx, pkts, done, NULL, drop);
+	return done;
+}
+
+/* Packets of several SAs */
+
+/** Pass 1. */
+static inline uint16_t
+decap_prepare_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[])
+{
+	uint16_t done = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct ipsec_pcpu_sa *sa = sas[i];
+		struct rte_mbuf *m = pkts[i];
+
+		if (unlikely(!sa_may(ctx, sa, IPSEC_PCPU_IN))) {
+			burst_assert_owner();
+			burst_drop(ctx, sa, m, i, IPSEC_PCPU_DROP_NOT_OWNER);
+		} else if (unlikely(decap_is_expired(sa))) {
+			burst_drop(ctx, sa, m, i, IPSEC_PCPU_DROP_EXPIRED);
+		} else if (likely(decap_fill(ctx, sa, &sa->replay, m, i, done))) {
+			from[done] = i;
+			pkts[done++] = m;
+		}
+	}
+	return done;
+}
+
+/** Pass 3. */
+static inline uint16_t
+decap_finish_mixed(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n, uint8_t from[])
+{
+	uint16_t done = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
+		struct replay r = sa->replay;
+		struct rte_mbuf *m = pkts[i];
+		int why = decap_verify(sa, &r, m, &ctx->job[i], ctx->note[i]);
+
+		decap_store_replay(&sa->replay, &r);
+		if (why < 0 && unlikely(decap_is_expired(sa)))
+			why = IPSEC_PCPU_DROP_EXPIRED;
+		if (unlikely(why >= 0)) {
+			burst_drop(ctx, sa, m, from[i], why);
+			continue;
+		}
+		counter_add(&sa->packets, 1);
+		counter_add(&sa->bytes, m->data_len);
+		from[done] = from[i];
+		pkts[done++] = m;
+	}
+	return done;
+}
+
+/** The crypto library failed: believe none of them. */
+static __attribute__((cold, noinline)) uint16_t
+decap_fail_mixed(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n,
+		const uint8_t from[])
+{
+	for (uint16_t i = 0; i < n; i++)
+		burst_drop(ctx, ctx->job_sa[i], pkts[i], from[i], IPSEC_PCPU_DROP_CRYPTO);
+	return 0;
+}
+
+uint16_t
+ipsec_pcpu_decap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[], uint8_t drop[])
+{
 	uint16_t done;
 
-	if (unlikely(!sa_may(ctx, sa, IPSEC_PCPU_IN)))
-		return burst_not_owner(sa, n, drop);
 	ctx->n_dropped = 0;
-	if (unlikely(decap_is_expired(sa)))
-		n = decap_drop_all(ctx, pkts, n, IPSEC_PCPU_DROP_EXPIRED);
-	done = decap_prepare(ctx, sa, pkts, n);
-	if (unlikely(sa->aead->open_burst(ctx, sa, done) != 0))
-		done = decap_drop_all(ctx, pkts, done, IPSEC_PCPU_DROP_CRYPTO);
-	done = decap_finish(ctx, sa, pkts, done, &bytes);
-	return burst_end(ctx, sa, pkts, done, bytes, drop);
+	done = decap_prepare_mixed(ctx, sas, pkts, n, from);
+	if (unlikely(burst_crypt(ctx, done, false) != 0))
+		done = decap_fail_mixed(ctx, pkts, done, from);
+	done = decap_finish_mixed(ctx, pkts, done, from);
+	if (unlikely(ctx->n_dropped != 0))
+		burst_append(ctx, pkts, done, from, drop);
+	return done;
 }

@@ -10,14 +10,16 @@
 #include "outer.h"
 #include "sa.h"
 
-/* What a burst may still send, found out once. */
-struct budget {
-	uint64_t packets;
-	uint64_t bytes;
-};
+#define MAX_PAD 3 /* the ciphertext of all families so far is aligned to 4 bytes at most */
 
-/* Padding 1, 2, 3 (RFC 4303 2.4), as it lies in memory. */
-#define PADDING UINT32_C(0x030201)
+/* Padding 1, 2, 3, pad length and next header (RFC 4303 2.4), as they lie in memory. */
+#define TRAILERS(proto) \
+	{ \
+		0x00 | (proto) << 8, 0x0101 | (proto) << 16, 0x020201 | (proto) << 24, \
+				UINT64_C(0x03030201) | (uint64_t)(proto) << 32 \
+	}
+
+static const uint64_t trailers[2][MAX_PAD + 1] = {TRAILERS(IPPROTO_IPIP), TRAILERS(IPPROTO_IPV6)};
 
 static inline void
 store16(void *p, uint64_t first, uint64_t second)
@@ -27,16 +29,14 @@ store16(void *p, uint64_t first, uint64_t second)
 	memcpy(p, v, sizeof(v));
 }
 
+/** What a burst may still send. */
 static inline struct budget
 encap_budget(const struct ipsec_pcpu_sa *sa)
 {
-	uint64_t seqs = sa_left(sa->seq_end, sa->seq);
-	uint64_t packets = sa_left(sa->hard_packets, sa->packets);
+	struct budget left = sa_budget(sa);
 
-	return (struct budget){
-			.packets = RTE_MIN(seqs, packets),
-			.bytes = sa_left(sa->hard_bytes, sa->bytes),
-	};
+	left.packets = RTE_MIN(left.packets, sa_left(sa->seq_end, sa->seq));
+	return left;
 }
 
 /** Why an SA that last sent @p seq sends no more. */
@@ -74,12 +74,9 @@ encap_has_room(const struct rte_mbuf *m)
 
 /** Padding, pad length and next header in one store; it may spill into the ICV's place. */
 static inline void
-encap_write_trailer(uint8_t *p, uint32_t pad, uint8_t proto)
+encap_write_trailer(uint8_t *p, uint32_t pad, uint32_t version)
 {
-	uint64_t padding = PADDING & ~(UINT64_MAX << 8 * pad);
-	uint64_t v = padding | (uint64_t)(pad | proto << 8) << 8 * pad;
-
-	memcpy(p, &v, sizeof(v));
+	store8(p, trailers[version == 6][pad]);
 }
 
 /**
@@ -105,8 +102,8 @@ encap_write_esp(const struct ipsec_pcpu_sa *sa, uint8_t *esp, uint32_t len, uint
 
 /** Write all of a packet that is not encrypted, and its trailer. */
 static inline void
-encap_write(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct inner *in,
-		uint64_t seq, struct aead_job *job)
+encap_write(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, struct inner in, uint64_t seq,
+		struct aead_job *job)
 {
 	uint8_t *inner = rte_pktmbuf_mtod(m, uint8_t *);
 	uint8_t *esp = inner - SA_ESP_LEN;
@@ -114,7 +111,7 @@ encap_write(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct inn
 	uint32_t pad = encap_pad(sa, len);
 	uint32_t total = encap_total(sa, len);
 
-	encap_write_trailer(inner + len, pad, in->proto);
+	encap_write_trailer(inner + len, pad, in.version);
 	outer_write(sa, esp - sa->outer_len, total, in, seq);
 	encap_write_esp(sa, esp, len + pad + 2, seq, job);
 	m->data_off -= sa->outer_len + SA_ESP_LEN;
@@ -123,17 +120,46 @@ encap_write(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct inn
 	m->tx_offload = sa->tx_offload;
 }
 
-/** Whether a packet can be encapsulated at all: -1, or why not. Changes nothing. */
-static inline int
-encap_check(const struct ipsec_pcpu_sa *sa, const struct rte_mbuf *m, struct inner *in)
+/** Why a packet can not be encapsulated. */
+static __attribute__((cold, noinline)) enum ipsec_pcpu_drop
+encap_why_unfit(const struct ipsec_pcpu_sa *sa, const struct rte_mbuf *m)
 {
-	if (unlikely(encap_total(sa, m->data_len) > UINT16_MAX))
+	if (encap_total(sa, m->data_len) > UINT16_MAX)
 		return IPSEC_PCPU_DROP_TOO_BIG;
+	return encap_has_room(m) ? IPSEC_PCPU_DROP_INNER : IPSEC_PCPU_DROP_NO_ROOM;
+}
+
+/**
+ * Whether a packet can be encapsulated at all. Changes nothing of it. With room in a buffer,
+ * whose length has 16 bits, it does not become too big either.
+ */
+static inline bool
+encap_fits(const struct rte_mbuf *m, struct inner *in)
+{
+	static_assert(IPSEC_PCPU_MAX_HEAD + IPSEC_PCPU_MAX_TAIL >=
+					SA_MAX_OUTER + SA_ESP_LEN + MAX_PAD + 2 + SA_MAX_ICV,
+			"what is added is no more than the room that there has to be");
+
 	if (unlikely(!encap_has_room(m)))
-		return IPSEC_PCPU_DROP_NO_ROOM;
-	if (unlikely(!inner_read(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len, in)))
-		return IPSEC_PCPU_DROP_INNER;
-	return -1;
+		return false;
+	*in = inner_read(rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	return in->version != 0;
+}
+
+/** UDP over IPv6 needs its checksum, over what was encrypted. */
+static inline bool
+needs_udp6(const struct ipsec_pcpu_sa *sa)
+{
+	return sa->version == 6 && sa->udp_len != 0;
+}
+
+/** Pass 1 for a packet: what it needs to be encrypted is in job number @p at. */
+static inline void
+encap_fill(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *m,
+		struct inner in, uint64_t seq, uint16_t at)
+{
+	encap_write(sa, m, in, seq, &ctx->job[at]);
+	ctx->job_sa[at] = sa;
 }
 
 /**
@@ -145,22 +171,24 @@ encap_prepare(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_m
 		uint16_t n, uint64_t *bytes)
 {
 	struct budget left = encap_budget(sa);
+	bool tight = budget_is_tight(left, n);
 	uint64_t seq = sa->seq;
 	uint16_t done = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
-		struct inner in = {0};
-		int why = encap_check(sa, m, &in);
+		struct inner in;
 
-		if (unlikely(done >= left.packets || *bytes >= left.bytes))
-			why = encap_why_stopped(sa, seq);
-		if (unlikely(why >= 0)) {
-			burst_drop(ctx, m, why);
+		if (unlikely(tight) && budget_is_spent(left, done, *bytes)) {
+			burst_drop(ctx, sa, m, i, encap_why_stopped(sa, seq));
+			continue;
+		}
+		if (unlikely(!encap_fits(m, &in))) {
+			burst_drop(ctx, sa, m, i, encap_why_unfit(sa, m));
 			continue;
 		}
 		*bytes += m->data_len;
-		encap_write(sa, m, &in, ++seq, &ctx->job[done]);
+		encap_fill(ctx, sa, m, in, ++seq, done);
 		pkts[done++] = m;
 	}
 	__atomic_store_n(&sa->seq, seq, __ATOMIC_RELAXED);
@@ -169,10 +197,20 @@ encap_prepare(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_m
 
 /** The crypto library failed: send nothing of it; the sequence numbers are lost. */
 static __attribute__((cold, noinline)) void
-encap_fail(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n)
+encap_fail(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], const uint8_t from[], uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++)
-		burst_drop(ctx, pkts[i], IPSEC_PCPU_DROP_CRYPTO);
+		burst_drop(ctx, ctx->job_sa[i], pkts[i], from != NULL ? from[i] : i,
+				IPSEC_PCPU_DROP_CRYPTO);
+}
+
+/** After encryption: UDP over IPv6 has a checksum over all of it. */
+static __attribute__((noinline)) void
+encap_udp6(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		if (needs_udp6(ctx->job_sa[i]))
+			outer_udp6_cksum(rte_pktmbuf_mtod(pkts[i], uint8_t *));
 }
 
 uint16_t
@@ -180,19 +218,115 @@ ipsec_pcpu_encap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 		struct rte_mbuf *pkts[], uint16_t n, uint8_t drop[])
 {
 	uint64_t bytes = 0;
-	uint16_t done;
+	uint16_t done = 0;
 
-	if (unlikely(!sa_may(ctx, sa, IPSEC_PCPU_OUT)))
-		return burst_not_owner(sa, n, drop);
 	ctx->n_dropped = 0;
-	done = encap_prepare(ctx, sa, pkts, n, &bytes);
-	if (unlikely(sa->aead->seal_burst(ctx, sa, done) != 0)) {
-		encap_fail(ctx, pkts, done);
+	if (likely(sa_may(ctx, sa, IPSEC_PCPU_OUT)))
+		done = encap_prepare(ctx, sa, pkts, n, &bytes);
+	else
+		burst_drop_foreign(ctx, sa, pkts, n);
+	if (unlikely(sa->aead->seal_burst(ctx, 0, done) != 0)) {
+		encap_fail(ctx, pkts, NULL, done);
 		done = 0;
 		bytes = 0;
 	}
-	if (sa->version == 6 && sa->udp_len != 0)
-		for (uint16_t i = 0; i < done; i++)
-			outer_udp6_cksum(rte_pktmbuf_mtod(pkts[i], uint8_t *));
-	return burst_end(ctx, sa, pkts, done, bytes, drop);
+	if (unlikely(needs_udp6(sa)))
+		encap_udp6(ctx, pkts, done);
+	counter_add(&sa->packets, done);
+	counter_add(&sa->bytes, bytes);
+	if (unlikely(ctx->n_dropped != 0))
+		burst_append(ctx, pkts, done, NULL, drop);
+	return done;
+}
+
+/* Packets of several SAs */
+
+/** Whether an SA may send one packet more. */
+static inline bool
+encap_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa)
+{
+	return sa_may(ctx, sa, IPSEC_PCPU_OUT) && sa->seq < sa->seq_end &&
+			sa->packets < sa->hard_packets && sa->bytes < sa->hard_bytes;
+}
+
+static __attribute__((cold, noinline)) void
+encap_refuse(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, uint8_t from)
+{
+	enum ipsec_pcpu_drop why = IPSEC_PCPU_DROP_NOT_OWNER;
+
+	if (!sa_may(ctx, sa, IPSEC_PCPU_OUT))
+		burst_assert_owner();
+	else
+		why = encap_may(ctx, sa) ? encap_why_unfit(sa, m) : encap_why_stopped(sa, sa->seq);
+	burst_drop(ctx, sa, m, from, why);
+}
+
+/** Pass 1: the SA of each packet is counted at once, as the next one may be its, too. */
+static inline uint16_t
+encap_prepare_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[])
+{
+	uint16_t done = 0;
+
+	for (uint16_t i = 0; i < n; i++) {
+		struct ipsec_pcpu_sa *sa = sas[i];
+		struct rte_mbuf *m = pkts[i];
+		struct inner in;
+		uint64_t seq;
+
+		if (unlikely(!encap_may(ctx, sa) || !encap_fits(m, &in))) {
+			encap_refuse(ctx, sa, m, i);
+			continue;
+		}
+		seq = sa->seq + 1;
+		__atomic_store_n(&sa->seq, seq, __ATOMIC_RELAXED);
+		counter_add(&sa->packets, 1);
+		counter_add(&sa->bytes, m->data_len);
+		ctx->note[done] = m->data_len;
+		encap_fill(ctx, sa, m, in, seq, done);
+		from[done] = i;
+		pkts[done++] = m;
+	}
+	return done;
+}
+
+/** Packets that were counted are not sent. */
+static __attribute__((cold, noinline)) void
+encap_take_back(struct ipsec_pcpu_ctx *ctx, uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++) {
+		counter_add(&ctx->job_sa[i]->packets, -UINT64_C(1));
+		counter_add(&ctx->job_sa[i]->bytes, -ctx->note[i]);
+	}
+}
+
+/** Is there a packet whose checksum is to be made once it is encrypted? */
+static inline bool
+any_needs_udp6(const struct ipsec_pcpu_ctx *ctx, uint16_t n)
+{
+	bool any = false;
+
+	for (uint16_t i = 0; i < n; i++)
+		any |= needs_udp6(ctx->job_sa[i]);
+	return any;
+}
+
+uint16_t
+ipsec_pcpu_encap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[], uint8_t drop[])
+{
+	uint16_t done;
+
+	ctx->n_dropped = 0;
+	done = encap_prepare_mixed(ctx, sas, pkts, n, from);
+	if (unlikely(burst_crypt(ctx, done, true) != 0)) {
+		encap_take_back(ctx, done);
+		encap_fail(ctx, pkts, from, done);
+		done = 0;
+	}
+	if (unlikely(any_needs_udp6(ctx, done)))
+		encap_udp6(ctx, pkts, done);
+	if (unlikely(ctx->n_dropped != 0))
+		burst_append(ctx, pkts, done, from, drop);
+	return done;
 }

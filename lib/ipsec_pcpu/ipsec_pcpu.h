@@ -272,6 +272,12 @@ void ipsec_pcpu_sa_fini(struct ipsec_pcpu_sa *sa);
  */
 void ipsec_pcpu_sa_own(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_ctx *ctx);
 
+/**
+ * Fetch into the cache what a packet needs of an SA. For a burst of several SAs, some time before
+ * it. Any thread.
+ */
+void ipsec_pcpu_sa_prefetch(const struct ipsec_pcpu_sa *sa);
+
 /** Move the end of the reserved sequence numbers (see seq_limit). Owner. */
 void ipsec_pcpu_sa_set_seq_limit(struct ipsec_pcpu_sa *sa, uint64_t seq_limit);
 
@@ -363,6 +369,35 @@ uint16_t ipsec_pcpu_encap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa
  */
 uint16_t ipsec_pcpu_decap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 		struct rte_mbuf *pkts[], uint16_t n, uint8_t drop[]);
+
+/**
+ * ipsec_pcpu_encap_burst() for packets each of which has an SA of its own: costs less than a call
+ * for each SA, as one packet's cipher does not wait for what was just written of it, and no
+ * loop has a length that the CPU cannot foresee.
+ *
+ * @param ctx
+ *   The calling thread's context, the owner of all the SAs.
+ * @param sas
+ *   The SA of each packet; in any order, each as often as you like. The packets of an SA keep
+ *   their order.
+ * @param pkts
+ *   The packets; on return, those done, in their order, then those dropped.
+ * @param n
+ *   How many: 1 to IPSEC_PCPU_MAX_BURST.
+ * @param from
+ *   Set: pkts[i] is the one that was given as number from[i], and has the SA sas[from[i]]. Room
+ *   for @p n values.
+ * @param drop
+ *   As in ipsec_pcpu_encap_burst().
+ * @return
+ *   How many were done.
+ */
+uint16_t ipsec_pcpu_encap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[], uint8_t drop[]);
+
+/** ipsec_pcpu_decap_burst() in the same way; see ipsec_pcpu_encap_mixed(). */
+uint16_t ipsec_pcpu_decap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
+		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[], uint8_t drop[]);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

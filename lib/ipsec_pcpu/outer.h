@@ -21,31 +21,46 @@
 #define OUTER_DSCP_MASK 0xfc
 #define OUTER_ECT1 0x01
 #define OUTER_CE 0x03
+#define OUTER_DF RTE_BE16(RTE_IPV4_HDR_DF_FLAG) /* it is in the first byte: 0x40 */
 
-/** What encapsulation takes from the inner header. */
+/** What encapsulation takes from the inner header; whole registers, for speed. */
 struct inner {
-	uint8_t proto; /* next header of ESP: 4 or 41 */
-	uint8_t tos; /* TOS or traffic class */
-	bool df; /* always so for IPv6: its routers do not fragment */
+	uint32_t version; /* 4 or 6; 0: no IP header */
+	uint32_t tos; /* TOS or traffic class */
+	uint32_t df; /* OUTER_DF or 0; always set for IPv6: its routers do not fragment */
 };
 
-/** Read it; false where it is no IP header. @p len bytes are there. */
-static inline bool
-inner_read(const uint8_t *p, uint32_t len, struct inner *in)
+/** Read it. @p len bytes are there. */
+static inline struct inner
+inner_read(const uint8_t *p, uint32_t len)
 {
-	if (likely(len >= sizeof(struct rte_ipv4_hdr) && p[0] >> 4 == 4)) {
-		in->proto = IPPROTO_IPIP;
-		in->tos = p[1];
-		in->df = p[6] & (RTE_IPV4_HDR_DF_FLAG >> 8);
-		return true;
+	uint32_t version = p[0] >> 4;
+	uint16_t frag;
+
+	if (likely(version == 4 && len >= sizeof(struct rte_ipv4_hdr))) {
+		memcpy(&frag, p + 6, sizeof(frag));
+		return (struct inner){4, p[1], frag & OUTER_DF};
 	}
-	if (likely(len >= sizeof(struct rte_ipv6_hdr) && p[0] >> 4 == 6)) {
-		in->proto = IPPROTO_IPV6;
-		in->tos = (uint8_t)(p[0] << 4 | p[1] >> 4);
-		in->df = true;
-		return true;
-	}
-	return false;
+	if (likely(version == 6 && len >= sizeof(struct rte_ipv6_hdr)))
+		return (struct inner){6, (uint8_t)(p[0] << 4 | p[1] >> 4), OUTER_DF};
+	return (struct inner){0, 0, 0};
+}
+
+/* Of any alignment, in the order of memory. */
+
+static inline uint64_t
+load8(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static inline void
+store8(uint8_t *p, uint64_t v)
+{
+	memcpy(p, &v, sizeof(v));
 }
 
 /** Make a sum of 16-bit words a checksum. */
@@ -57,58 +72,64 @@ outer_fold(uint32_t sum)
 	return (uint16_t)~sum;
 }
 
+/* What outer_write4() puts into each 8 bytes of the template, as they lie in memory. */
+#if RTE_BYTE_ORDER == RTE_BIG_ENDIAN
+#error "outer_write4() is written for little-endian machines, as intel-ipsec-mb is"
+#endif
+#define OUTER_TOS_SHIFT 8
+#define OUTER_TOTAL_SHIFT 16
+#define OUTER_ID_SHIFT 32
+#define OUTER_FRAG_SHIFT 48
+#define OUTER_CKSUM_SHIFT 16
+
 /**
- * Outer IPv4 header of a packet of @p total bytes. The ID matters only where
- * routers may fragment (RFC 6864): then it is the sequence number's low half.
+ * Outer IPv4 header of a packet of @p total bytes, with a UDP header behind it where @p udp
+ * says so. The ID matters only where routers may fragment (RFC 6864): then it is the sequence
+ * number's low half. Whole words, each stored once; the last one may reach into the place of the
+ * ESP header, which is written later.
  */
 static inline void
-outer_write4(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, const struct inner *in,
-		uint64_t seq)
+outer_write4(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct inner in,
+		uint64_t seq, bool udp)
 {
-	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)p;
-	uint8_t tos = (in->tos & sa->tos_mask) | sa->tos_fixed;
-	bool df = sa->df_copy ? in->df : sa->df_set;
-	uint16_t id = df ? 0 : rte_cpu_to_be_16((uint16_t)seq);
-	uint16_t frag = df ? RTE_BE16(RTE_IPV4_HDR_DF_FLAG) : 0;
+	uint64_t tos = (in.tos & sa->tos_mask) | sa->tos_fixed;
+	uint64_t frag = (in.df & sa->df_mask) | sa->df_fixed;
+	uint64_t id = frag != 0 ? 0 : rte_cpu_to_be_16((uint16_t)seq);
+	uint64_t be_total = rte_cpu_to_be_16(total);
+	uint64_t sum = sa->outer_sum + (tos << 8) + be_total + id + frag;
 
-	/* Whole vectors; the ESP header is written over what is too much. */
-	memcpy(p, sa->outer, 32);
-	total = rte_cpu_to_be_16(total);
-	ip->type_of_service = tos;
-	ip->total_length = total;
-	ip->packet_id = id;
-	ip->fragment_offset = frag;
-	ip->hdr_checksum = outer_fold(sa->outer_sum + rte_cpu_to_be_16(tos) + total + id + frag);
+	store8(p,
+			load8(sa->outer) | tos << OUTER_TOS_SHIFT | be_total << OUTER_TOTAL_SHIFT |
+					id << OUTER_ID_SHIFT | frag << OUTER_FRAG_SHIFT);
+	store8(p + 8, load8(sa->outer + 8) | (uint64_t)outer_fold(sum) << OUTER_CKSUM_SHIFT);
+	store8(p + 16, load8(sa->outer + 16));
+	if (udp) /* its length, and no checksum (RFC 3948 2.1) */
+		store8(p + 24, rte_cpu_to_be_16(total - sizeof(struct rte_ipv4_hdr)));
 }
 
 /** Outer IPv6 header of a packet of @p total bytes. */
 static inline void
-outer_write6(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, const struct inner *in)
+outer_write6(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct inner in, bool udp)
 {
 	struct rte_ipv6_hdr *ip = (struct rte_ipv6_hdr *)p;
-	uint32_t tos = (in->tos & sa->tos_mask) | sa->tos_fixed;
+	uint32_t tos = (in.tos & sa->tos_mask) | sa->tos_fixed;
 
 	memcpy(p, sa->outer, SA_MAX_OUTER);
 	ip->vtc_flow |= rte_cpu_to_be_32(tos << RTE_IPV6_HDR_TC_SHIFT);
 	ip->payload_len = rte_cpu_to_be_16(total - sizeof(*ip));
+	if (udp)
+		((struct rte_udp_hdr *)(ip + 1))->dgram_len = ip->payload_len;
 }
 
 /** Outer headers of a packet of @p total bytes; UDP over IPv6 lacks its checksum. */
 static inline void
-outer_write(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, const struct inner *in,
+outer_write(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct inner in,
 		uint64_t seq)
 {
-	uint16_t l3_len = sa->outer_len - sa->udp_len;
-
-	if (sa->version == 4)
-		outer_write4(sa, p, total, in, seq);
+	if (likely(sa->version == 4))
+		outer_write4(sa, p, total, in, seq, sa->udp_len != 0);
 	else
-		outer_write6(sa, p, total, in);
-	if (sa->udp_len != 0) {
-		struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(p + l3_len);
-
-		udp->dgram_len = rte_cpu_to_be_16(total - l3_len);
-	}
+		outer_write6(sa, p, total, in, sa->udp_len != 0);
 }
 
 /**

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include <rte_ip.h>
+#include <rte_prefetch.h>
 #include <rte_udp.h>
 
 #include "outer.h"
@@ -194,8 +195,10 @@ sa_init_outbound(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_sa_params *pr
 		sa->tos_mask |= OUTER_DSCP_MASK;
 	else
 		sa->tos_fixed = (uint8_t)(prm->dscp << 2);
-	sa->df_copy = prm->df == IPSEC_PCPU_DF_COPY;
-	sa->df_set = prm->df == IPSEC_PCPU_DF_SET;
+	if (prm->df == IPSEC_PCPU_DF_COPY)
+		sa->df_mask = OUTER_DF;
+	else if (prm->df == IPSEC_PCPU_DF_SET)
+		sa->df_fixed = OUTER_DF;
 	ipsec_pcpu_sa_set_seq_limit(sa, prm->seq_limit);
 }
 
@@ -241,6 +244,21 @@ void
 ipsec_pcpu_sa_own(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_ctx *ctx)
 {
 	__atomic_store_n(&sa->owner, ctx, __ATOMIC_RELAXED);
+}
+
+void
+ipsec_pcpu_sa_prefetch(const struct ipsec_pcpu_sa *sa)
+{
+	const uint8_t *key = (const uint8_t *)&sa->key;
+
+	rte_prefetch0(sa);
+	rte_prefetch0(sa->outer);
+	rte_prefetch0(&sa->seq);
+	/* round keys, and of GCM the hash key's powers that small packets take: the last */
+	for (size_t at = 0; at < 4 * RTE_CACHE_LINE_SIZE; at += RTE_CACHE_LINE_SIZE)
+		rte_prefetch0(key + at);
+	rte_prefetch0(key + sizeof(sa->key) - RTE_CACHE_LINE_SIZE);
+	rte_prefetch0(key + sizeof(sa->key) - 2 * RTE_CACHE_LINE_SIZE);
 }
 
 void
@@ -300,25 +318,37 @@ ipsec_pcpu_sa_stats(const struct ipsec_pcpu_sa *sa, struct ipsec_pcpu_sa_stats *
 		stats->drops[i] = __atomic_load_n(&sa->drops[i], __ATOMIC_RELAXED);
 }
 
-__attribute__((cold)) uint16_t
-burst_not_owner(struct ipsec_pcpu_sa *sa, uint16_t n, uint8_t drop[])
+__attribute__((cold)) void
+burst_drop_all(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *const pkts[],
+		uint16_t n, enum ipsec_pcpu_drop reason)
+{
+	for (uint16_t i = 0; i < n; i++)
+		burst_drop(ctx, sa, pkts[i], i, reason);
+}
+
+__attribute__((cold)) void
+burst_assert_owner(void)
 {
 #ifdef IPSEC_PCPU_OWNER_ASSERTS
 	abort();
 #endif
-	/* The owner never writes this counter, so it loses none of its own counts. */
-	counter_add(&sa->drops[IPSEC_PCPU_DROP_NOT_OWNER], n);
-	memset(drop, IPSEC_PCPU_DROP_NOT_OWNER, n);
-	return 0;
 }
 
 __attribute__((cold)) void
-burst_append_dropped(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
-		uint16_t done, uint8_t drop[])
+burst_drop_foreign(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *const pkts[], uint16_t n)
 {
-	for (uint16_t i = 0; i < ctx->n_dropped; i++) {
-		pkts[done + i] = ctx->dropped[i];
-		drop[done + i] = ctx->reason[i];
-		counter_add(&sa->drops[ctx->reason[i]], 1);
-	}
+	burst_assert_owner();
+	/* The owner never writes this counter, so it loses none of its own counts. */
+	burst_drop_all(ctx, sa, pkts, n, IPSEC_PCPU_DROP_NOT_OWNER);
+}
+
+__attribute__((cold)) void
+burst_append(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t done,
+		uint8_t from[], uint8_t drop[])
+{
+	memcpy(pkts + done, ctx->dropped, ctx->n_dropped * sizeof(pkts[0]));
+	memcpy(drop + done, ctx->reason, ctx->n_dropped);
+	if (from != NULL)
+		memcpy(from + done, ctx->dropped_from, ctx->n_dropped);
 }

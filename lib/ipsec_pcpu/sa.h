@@ -21,6 +21,7 @@
 #define SA_IV_LEN 8 /* of all families so far: the sequence number */
 #define SA_ESP_LEN (8 + SA_IV_LEN) /* SPI, sequence number, IV */
 #define SA_UDP_LEN 8
+#define SA_MAX_ICV 16
 
 struct ipsec_pcpu_sa {
 	/* line 0: read only after init, but for a change of owner between bursts */
@@ -41,9 +42,9 @@ struct ipsec_pcpu_sa {
 	uint8_t version; /* of the outer IP header: 4 or 6 */
 	uint8_t tos_mask; /* what of the inner TOS goes into the outer one */
 	uint8_t tos_fixed;
-	bool df_copy;
-	bool df_set;
 	bool esn;
+	uint8_t df_mask; /* what of the inner DF goes into the outer one: OUTER_DF or 0 */
+	uint8_t df_fixed; /* set it always: OUTER_DF or 0 */
 
 	/* line 1: read only */
 	uint8_t outer[SA_MAX_OUTER] __rte_cache_aligned; /* template: what varies is left 0 */
@@ -80,7 +81,10 @@ struct ipsec_pcpu_ctx {
 	uint16_t n_dropped;
 	uint8_t reason[IPSEC_PCPU_MAX_BURST]; /* why dropped[i] is */
 	struct rte_mbuf *dropped[IPSEC_PCPU_MAX_BURST];
-	uint64_t seq[IPSEC_PCPU_MAX_BURST]; /* inbound: sequence number of job[i] */
+	uint8_t dropped_from[IPSEC_PCPU_MAX_BURST]; /* which of the caller's it was */
+	/* of job[i]: inbound its sequence number; outbound, several SAs: the inner bytes */
+	uint64_t note[IPSEC_PCPU_MAX_BURST];
+	struct ipsec_pcpu_sa *job_sa[IPSEC_PCPU_MAX_BURST]; /* whose job[i] is */
 	struct aead_job job[IPSEC_PCPU_MAX_BURST];
 	struct gcm_context_data gcm __rte_cache_aligned;
 } __rte_cache_aligned;
@@ -99,6 +103,32 @@ sa_left(uint64_t limit, uint64_t used)
 	return limit > used ? limit - used : 0;
 }
 
+/** What may still pass through an SA, found out once for a burst. */
+struct budget {
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+static inline struct budget
+sa_budget(const struct ipsec_pcpu_sa *sa)
+{
+	return (struct budget){
+			sa_left(sa->hard_packets, sa->packets), sa_left(sa->hard_bytes, sa->bytes)};
+}
+
+/** May a burst of @p n packets spend it? If not, nobody need look packet by packet. */
+static inline bool
+budget_is_tight(struct budget left, uint16_t n)
+{
+	return left.packets < n || left.bytes < (uint64_t)n * UINT16_MAX;
+}
+
+static inline bool
+budget_is_spent(struct budget left, uint16_t packets, uint64_t bytes)
+{
+	return packets >= left.packets || bytes >= left.bytes;
+}
+
 /** Whether the thread of @p ctx may pass a burst of this direction through @p sa. */
 static inline bool
 sa_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_dir dir)
@@ -106,31 +136,50 @@ sa_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, enum ip
 	return sa->owner == ctx && sa->dir == dir;
 }
 
-/** Set a packet aside; burst_end() puts it after those done. */
+/** Set packet number @p from of the burst aside, and count it; burst_append() puts it last. */
 static inline void
-burst_drop(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *m, enum ipsec_pcpu_drop reason)
+burst_drop(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, uint8_t from,
+		enum ipsec_pcpu_drop reason)
 {
 	ctx->dropped[ctx->n_dropped] = m;
+	ctx->dropped_from[ctx->n_dropped] = from;
 	ctx->reason[ctx->n_dropped++] = reason;
+	counter_add(&sa->drops[reason], 1);
 }
 
-/** Drop all of a burst whose SA is not the caller's; abort where asserts are on. */
-uint16_t burst_not_owner(struct ipsec_pcpu_sa *sa, uint16_t n, uint8_t drop[]);
+/** Drop all of a burst for one reason. */
+void burst_drop_all(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *const pkts[], uint16_t n, enum ipsec_pcpu_drop reason);
 
-/** Append the packets that were set aside, and count them. */
-void burst_append_dropped(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
-		struct rte_mbuf *pkts[], uint16_t done, uint8_t drop[]);
+/** An SA is not the caller's: abort where asserts are on. */
+void burst_assert_owner(void);
 
-/** Close a burst: append what was dropped, count what was done. */
-static inline uint16_t
-burst_end(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
-		uint16_t done, uint64_t bytes, uint8_t drop[])
+/** The same, and drop all of its burst. */
+void burst_drop_foreign(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
+		struct rte_mbuf *const pkts[], uint16_t n);
+
+/** Pass 2 for packets of several SAs: as many calls as families alternate. 0, or -EIO. */
+static inline int
+burst_crypt(struct ipsec_pcpu_ctx *ctx, uint16_t n, bool seal)
 {
-	counter_add(&sa->packets, done);
-	counter_add(&sa->bytes, bytes);
-	if (unlikely(ctx->n_dropped != 0))
-		burst_append_dropped(ctx, sa, pkts, done, drop);
-	return done;
+	uint16_t from = 0;
+	int ret = 0;
+
+	while (from < n) {
+		const struct aead_ops *ops = ctx->job_sa[from]->aead;
+		uint16_t to = from + 1;
+
+		while (to < n && likely(ctx->job_sa[to]->aead == ops))
+			to++;
+		ret |= seal ? ops->seal_burst(ctx, from, to - from)
+			    : ops->open_burst(ctx, from, to - from);
+		from = to;
+	}
+	return ret;
 }
+
+/** Put the packets that were set aside after the @p done others; @p from may be NULL. */
+void burst_append(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t done,
+		uint8_t from[], uint8_t drop[]);
 
 #endif /* SA_H */

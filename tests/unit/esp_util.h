@@ -229,7 +229,8 @@ pkt_authentic(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *out, struct pkt 
 	job->text = esp + SA_ESP_LEN;
 	job->len = len;
 	job->aad = out->esn ? job->esn_aad : esp;
-	assert_int_equal(out->aead->seal_burst(ctx, out, 1), 0);
+	ctx->job_sa[0] = out;
+	assert_int_equal(out->aead->seal_burst(ctx, 0, 1), 0);
 	p->mbuf.l3_len = 20;
 }
 

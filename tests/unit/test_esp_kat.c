@@ -75,6 +75,7 @@ check_aead(const struct aead_vector *v)
 	for (int i = 0; i < 3; i++) {
 		struct aead_job *job = &ctx->job[i];
 
+		ctx->job_sa[i] = sa;
 		unhex(v->nonce, job->nonce, sizeof(job->nonce));
 		job->text = text[i];
 		job->len = len;
@@ -82,13 +83,13 @@ check_aead(const struct aead_vector *v)
 		memcpy(text[i], plain, len);
 	}
 	if (!v->fail) {
-		assert_int_equal(sa->aead->seal_burst(ctx, sa, 3), 0);
+		assert_int_equal(sa->aead->seal_burst(ctx, 0, 3), 0);
 		for (int i = 0; i < 3; i++)
 			assert_memory_equal(text[i], want, len + sa->icv_len);
 	}
 	for (int i = 0; i < 3; i++)
 		memcpy(text[i], want, len);
-	assert_int_equal(sa->aead->open_burst(ctx, sa, 3), 0);
+	assert_int_equal(sa->aead->open_burst(ctx, 0, 3), 0);
 	for (int i = 0; i < 3; i++) {
 		bool holds = memcmp(ctx->job[i].tag, want + len, sa->icv_len) == 0;
 
