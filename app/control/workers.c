@@ -69,7 +69,9 @@ make_tables(struct gw *gw, struct gw_worker *w)
 	w->sa_out = rte_zmalloc_socket("gw_sa_out",
 			RTE_MAX(gw->cfg.n_tunnels, 1u) * sizeof(*w->sa_out), RTE_CACHE_LINE_SIZE,
 			socket);
-	if (w->ctx == NULL || w->sad == NULL || w->sa_out == NULL)
+	w->flow_cache = rte_zmalloc_socket("gw_flows", GW_FLOW_CACHE * sizeof(*w->flow_cache),
+			RTE_CACHE_LINE_SIZE, socket);
+	if (w->ctx == NULL || w->sad == NULL || w->sa_out == NULL || w->flow_cache == NULL)
 		return -ENOMEM;
 	ipsec_pcpu_sad_init(w->sad, gw->cfg.max_sas);
 	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
@@ -378,6 +380,7 @@ free_worker(struct gw *gw, struct gw_worker *w)
 	rte_free(w->ctx);
 	rte_free(w->sad);
 	rte_free(w->sa_out);
+	rte_free(w->flow_cache);
 	rte_free(w);
 }
 

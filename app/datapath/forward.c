@@ -23,14 +23,12 @@ into_tunnel(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, bool forwa
 		gw_drop(w, m, GW_DROP_TUNNEL_DOWN);
 		return;
 	}
-	if (forwarded && !gw_ttl_ok(m)) {
+	if (forwarded && !gw_ttl_dec(m)) {
 		gw_refuse(w, m, GW_ICMP_TIME_EXCEEDED, 0, GW_DROP_TTL, icmp4, icmp6);
 		return;
 	}
 	if (w->view->mss_clamp)
 		gw_mss_clamp_to(m, tv->inner_mtu);
-	if (forwarded)
-		gw_ttl_dec(m);
 	if (m->data_len > tv->inner_mtu)
 		gw_too_big(w, tunnel, m, icmp4, icmp6);
 	else
@@ -38,15 +36,17 @@ into_tunnel(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, bool forwa
 }
 
 void
-gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *pkts[],
-		const struct gw_flow flow[], const struct gw_verdict verdict[], const uint16_t at[],
-		uint16_t n)
+gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port,
+		struct rte_mbuf *const pkts[], const struct gw_verdict verdict[], uint16_t n)
 {
-	for (uint16_t k = 0; k < n; k++) {
-		struct rte_mbuf *m = pkts[at[k]];
-		struct gw_decision d = gw_decide(w->view, &flow[at[k]], verdict[at[k]],
-				GW_FROM_PORT, rte_pktmbuf_mtod(m, const uint8_t *), m->data_len);
+	for (uint16_t i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+		const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+		struct gw_decision d;
+		struct gw_flow flow;
 
+		gw_flow_parse(&flow, ip, m->data_len);
+		d = gw_decide(w->view, &flow, verdict[i], GW_FROM_PORT, ip, m->data_len);
 		if (d.fate == GW_FATE_DROP) {
 			gw_drop(w, m, d.drop);
 		} else if (d.fate == GW_FATE_TUNNEL) {
@@ -101,7 +101,7 @@ to_kernel(struct gw_worker *w, uint8_t port, struct rte_mbuf *m)
 {
 	const struct rte_ether_addr *mac = &w->view->port[port].mac;
 
-	gw_ether_prepend(m, mac, mac);
+	gw_ether_prepend(m, gw_ether_of(mac, mac));
 	gw_punt(w, m, GW_PKT_PUNT, port);
 }
 
@@ -170,11 +170,10 @@ gw_forward(struct gw_worker *w, struct rte_mbuf *m, const struct gw_addr *icmp4,
 		gw_refuse(w, m, GW_ICMP_NO_ROUTE, 0, GW_DROP_NO_ROUTE, icmp4, icmp6);
 		return;
 	}
-	if (!gw_ttl_ok(m)) {
+	if (!gw_ttl_dec(m)) {
 		gw_refuse(w, m, GW_ICMP_TIME_EXCEEDED, 0, GW_DROP_TTL, icmp4, icmp6);
 		return;
 	}
-	gw_ttl_dec(m);
 	if (m->data_len <= nh->mtu)
 		gw_send(w, nh, m);
 	else if (may_fragment(m))
@@ -276,18 +275,18 @@ is_from_us(const struct gw_worker *w, const uint8_t *ip)
 
 /** A unicast IP packet of the kernel, from the Ethernet header on. */
 static void
-from_kernel(struct gw_worker *w, uint8_t port, struct rte_mbuf *m)
+from_kernel(struct gw_worker *w, uint8_t port, struct rte_mbuf *m, struct gw_parsed parsed)
 {
 	const struct gw_port_view *p = &w->view->port[port];
 	const uint8_t *ip =
 			rte_pktmbuf_mtod_offset(m, const uint8_t *, sizeof(struct rte_ether_hdr));
-	struct gw_decision d = decide(w, ip, m->data_len - sizeof(struct rte_ether_hdr),
-			is_from_us(w, ip) ? GW_FROM_HOST : GW_FROM_PORT);
+	struct gw_decision d =
+			decide(w, ip, parsed.len, is_from_us(w, ip) ? GW_FROM_HOST : GW_FROM_PORT);
 
 	if (d.fate == GW_FATE_DROP) {
 		gw_drop(w, m, d.drop);
 	} else if (d.fate == GW_FATE_TUNNEL) {
-		rte_pktmbuf_adj(m, sizeof(struct rte_ether_hdr));
+		gw_take(m, sizeof(struct rte_ether_hdr), parsed);
 		/* the kernel has done the TTL, as sender or as router */
 		into_tunnel(w, d.tunnel, m, false, &p->icmp4, &p->icmp6);
 	} else {
@@ -301,19 +300,20 @@ gw_from_kernel(struct gw_worker *w, struct rte_mbuf *m)
 	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
 	uint8_t port = gw_pkt(m)->port;
 	int class = GW_CLASS_PUNT;
+	struct gw_parsed p = {.len = 0};
 
 	if (m->data_len < sizeof(*eth))
 		class = GW_CLASS_DROP + GW_DROP_MALFORMED;
 	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4))
-		class = classify4(w->view->local, m, sizeof(*eth));
+		class = classify4(w->view->local, m, sizeof(*eth), &p);
 	else if (eth->ether_type == rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6))
-		class = classify6(w->view->local, m, sizeof(*eth));
+		class = classify6(w->view->local, m, sizeof(*eth), &p);
 	else if (!is_link_control(eth->ether_type))
 		class = GW_CLASS_DROP + GW_DROP_ETHERTYPE;
 	if (class >= GW_CLASS_DROP)
 		gw_drop(w, m, class - GW_CLASS_DROP);
 	else if (class == GW_CLASS_CLEAR)
-		from_kernel(w, port, m);
+		from_kernel(w, port, m, p);
 	else
 		gw_tx(w, port, m); /* multicast, link-local, link control */
 }
@@ -348,8 +348,11 @@ whole_again(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 {
 	/* its fragments landed where they liked: that says nothing of the SA's packets */
 	struct gw_pkt p = {.kind = GW_PKT_ESP, .port = port, .landed = GW_NONE};
-	int class = classify_ip(w->view->local, m);
+	struct gw_parsed parsed = {.len = 0};
+	int class = classify_ip(w->view->local, m, &parsed);
 
+	if (class == GW_CLASS_ESP)
+		gw_take(m, 0, parsed);
 	if (class == GW_CLASS_ESP && m->pool == w->large) {
 		p.kind = GW_PKT_ESP_LARGE;
 		gw_inbound_large(w, p, m);
@@ -374,7 +377,6 @@ gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port)
 				(struct gw_pkt){.kind = GW_PKT_FRAGMENT, .port = port});
 		return;
 	}
-	m->l2_len = 0;
 	m = gw_reass_add(w->reass, m, rte_rdtsc());
 	if (m != NULL)
 		whole_again(w, m, port);

@@ -23,20 +23,20 @@ gw_handoff_flush(struct gw_worker *w, uint16_t to)
 }
 
 uint16_t
-gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], struct gw_flow flow[],
-		uint16_t n)
+gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], uint16_t n)
 {
 	uint16_t step = w->view->port[port].n_rxq;
 	uint16_t shares = (w->n_workers - w->id + step - 1) / step;
 	uint16_t kept = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		/* the upper half of the product spreads evenly without a division */
-		uint16_t to = w->id +
-				step * (uint16_t)((uint64_t)gw_flow_hash(&flow[i]) * shares >> 32);
+		struct gw_flow flow;
+		uint16_t to;
 
+		gw_flow_parse(&flow, rte_pktmbuf_mtod(pkts[i], const void *), pkts[i]->data_len);
+		/* the upper half of the product spreads evenly without a division */
+		to = w->id + step * (uint16_t)((uint64_t)gw_flow_hash(&flow) * shares >> 32);
 		if (to == w->id) {
-			flow[kept] = flow[i];
 			pkts[kept++] = pkts[i];
 		} else {
 			w->counters.handed_off_spread++;

@@ -5,7 +5,6 @@
  * addresses belong to the tunnel? -> next hop.
  */
 
-#include "group.h"
 #include "send.h"
 
 static inline uint32_t
@@ -31,23 +30,42 @@ selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
 	return false;
 }
 
-/**
- * Make a decrypted packet ready to be sent on. Returns the next hop, or NULL,
- * nothing changed, where it is not the usual case: gw_decrypted().
- */
-static inline const struct gw_nexthop *
-prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m)
+/** Where packets of this flow go that came through the tunnel; NULL: not the usual case. */
+static __attribute__((noinline)) const struct gw_nexthop *
+next_hop(struct gw_worker *w, const struct gw_tunnel_view *tv, const struct rte_mbuf *m,
+		uint64_t tag)
 {
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	const struct gw_nexthop *nh;
 
 	if (unlikely(!tv->up || tv->transit || !selected(tv, m)))
 		return NULL;
 	nh = gw_route(w, m);
-	if (unlikely(nh->kind != GW_NH_ETHER || m->data_len > nh->mtu || !gw_ttl_ok(m)))
+	if (unlikely(nh->kind != GW_NH_ETHER))
+		return NULL;
+	if (likely(gw_flow_key_read(&w->last_in, ip, m->data_len, tag)))
+		w->last_in_nh = nh;
+	else
+		w->last_in.w[0] = 0;
+	return nh;
+}
+
+/**
+ * Make a decrypted packet ready to be sent on. Returns the next hop, or NULL,
+ * nothing changed, where it is not the usual case: gw_decrypted().
+ */
+static inline const struct gw_nexthop *
+prepare(struct gw_worker *w, const struct gw_tunnel_view *tv, struct rte_mbuf *m, uint64_t tag)
+{
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
+	const struct gw_nexthop *nh = w->last_in_nh;
+
+	if (!gw_flow_key_is_of(&w->last_in, ip, m->data_len, tag))
+		nh = next_hop(w, tv, m, tag);
+	if (unlikely(nh == NULL || m->data_len > nh->mtu || !gw_ttl_dec(m)))
 		return NULL;
 	if (unlikely(w->view->mss_clamp))
 		gw_mss_clamp_to(m, tv->inner_mtu);
-	gw_ttl_dec(m);
 	return nh;
 }
 
@@ -65,80 +83,133 @@ gw_decrypted(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_
 	}
 }
 
-/** Send decrypted packets on, in order, runs with the same next hop as a burst. */
+/** Packets in a row that go to the same next hop, still to be sent. */
+struct pending {
+	const struct gw_nexthop *nh; /* NULL: none */
+	struct rte_mbuf **pkts;
+};
+
+/** Send those before @p next, and begin anew there. */
 static inline void
-forward(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_pcpu_sa *sa,
-		struct rte_mbuf *pkts[], uint16_t n)
+send_pending(struct gw_worker *w, struct pending *p, const struct gw_nexthop *nh,
+		struct rte_mbuf **next)
 {
-	const struct gw_nexthop *run = NULL;
-	uint16_t from = 0;
-
-	for (uint16_t i = 0; i < n; i++) {
-		const struct gw_nexthop *nh = prepare(w, tv, pkts[i]);
-
-		if (nh != run) {
-			if (run != NULL)
-				gw_send_burst(w, run, pkts + from, i - from);
-			run = nh;
-			from = i;
-		}
-		if (unlikely(nh == NULL))
-			gw_decrypted(w, tv, sa, pkts[i]);
-	}
-	if (likely(run != NULL))
-		gw_send_burst(w, run, pkts + from, n - from);
+	if (p->nh != NULL)
+		gw_send_burst(w, p->nh, p->pkts, next - p->pkts);
+	p->nh = nh;
+	p->pkts = next;
 }
 
+/** Send a decrypted packet on; it stays pending. */
+static inline void
+forward(struct gw_worker *w, uint16_t tunnel, struct ipsec_pcpu_sa *sa, struct rte_mbuf **m,
+		struct pending *pending)
+{
+	const struct gw_tunnel_view *tv = &w->view->tunnel[tunnel];
+	const struct gw_nexthop *nh = prepare(w, tv, *m, gw_flow_tag(tunnel, w->view_no));
+
+	if (unlikely(nh != pending->nh))
+		send_pending(w, pending, nh, m);
+	if (unlikely(nh == NULL)) {
+		gw_decrypted(w, tv, sa, *m);
+		pending->pkts = m + 1;
+	}
+}
+
+static inline void
+count_decap(struct gw_worker *w, struct rte_mbuf *const pkts[], uint16_t n)
+{
+	uint64_t bytes = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		bytes += pkts[i]->data_len;
+	w->counters.decap += n;
+	w->counters.decap_bytes += bytes;
+}
+
+/** A packet whose way in is noted if it turns out to be authentic. */
+struct noted {
+	const struct rte_mbuf *m; /* NULL: none */
+	uint32_t spi;
+	uint16_t tunnel;
+	struct gw_observed seen;
+};
+
+/** Is this the first packet of an SA of which the observer has none yet? */
+static inline void
+note(const struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
+		const struct rte_mbuf *m, struct noted *noted)
+{
+	/* fragments put together land anywhere: nothing to learn from */
+	if (likely(!gw_observer_wants(&w->observer, e->spi)) || p.landed == GW_NONE)
+		return;
+	noted->m = m;
+	noted->spi = e->spi;
+	noted->tunnel = e->user;
+	gw_observe_outer(m, p.port, &noted->seen);
+}
+
+/** Packets of one SA. */
 static void
 decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
 		struct rte_mbuf *pkts[], uint16_t n)
 {
-	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
-	const struct rte_mbuf *noted = NULL;
-	struct gw_observed seen;
+	struct pending pending = {.nh = NULL, .pkts = pkts};
+	struct noted noted = {.m = NULL};
 	uint8_t reason[GW_BURST];
-	uint64_t bytes = 0;
 	uint16_t done;
 
-	/* fragments put together land anywhere: nothing to learn from */
-	if (unlikely(gw_observer_wants(&w->observer, e->spi)) && p.landed != GW_NONE) {
-		noted = pkts[0];
-		gw_observe_outer(noted, p.port, &seen);
-	}
+	note(w, p, e, pkts[0], &noted);
 	done = ipsec_pcpu_decap_burst(w->ctx, e->sa, pkts, n, reason);
 	gw_lap_sa(w, GW_STAGE_decap, e->sa, n);
 	/* those that failed stand last */
-	if (unlikely(noted != NULL) && done > 0 && pkts[0] == noted)
-		gw_observe(&w->observer, e->spi, e->user, &seen);
+	if (unlikely(noted.m != NULL) && done > 0 && pkts[0] == noted.m)
+		gw_observe(&w->observer, noted.spi, noted.tunnel, &noted.seen);
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
 	if (unlikely(gw_is_foreign(w, p)))
 		ipsec_pcpu_sa_count_foreign(e->sa, done, p.landed);
+	count_decap(w, pkts, done);
 	for (uint16_t i = 0; i < done; i++)
-		bytes += pkts[i]->data_len;
-	w->counters.decap += done;
-	w->counters.decap_bytes += bytes;
-	forward(w, tv, e->sa, pkts, done);
+		forward(w, e->user, e->sa, &pkts[i], &pending);
+	send_pending(w, &pending, NULL, pkts + done);
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
-/** Decrypt packets SA by SA, each SA's together and in order. */
+/** Packets of several SAs: a packet's is entry[from[i]] once they are decrypted. */
 static void
-decap_by_sa(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
+decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 		const struct ipsec_pcpu_sad_entry *const entry[], uint16_t n)
 {
-	struct rte_mbuf *batch[GW_BURST];
-	struct gw_groups groups;
+	struct pending pending = {.nh = NULL, .pkts = pkts};
+	struct noted noted = {.m = NULL};
+	struct ipsec_pcpu_sa *sa[GW_BURST];
+	uint8_t reason[GW_BURST];
+	uint8_t from[GW_BURST];
+	uint16_t done;
 
-	gw_groups_init(&groups);
-	for (uint16_t i = 0; i < n; i++)
-		if (gw_groups_add(&groups, entry[i]->spi, i))
-			gw_prefetch_sa(entry[i]->sa);
-	for (uint16_t g = 0; g < groups.n; g++) {
-		const struct ipsec_pcpu_sad_entry *e = entry[groups.first[g]];
-
-		decap(w, p, e, batch, gw_groups_get(&groups, g, pkts, batch));
+	for (uint16_t i = 0; i < n; i++) {
+		sa[i] = entry[i]->sa;
+		ipsec_pcpu_sa_prefetch(sa[i]);
+		if (likely(noted.m == NULL))
+			note(w, p, entry[i], pkts[i], &noted);
 	}
+	done = ipsec_pcpu_decap_mixed(w->ctx, sa, pkts, n, from, reason);
+	gw_lap_sas(w, GW_STAGE_decap, sa, n);
+	if (unlikely(done < n))
+		gw_drop_esp(w, pkts + done, reason + done, n - done);
+	count_decap(w, pkts, done);
+	for (uint16_t i = 0; i < done; i++) {
+		const struct ipsec_pcpu_sad_entry *e = entry[from[i]];
+
+		if (unlikely(noted.m == pkts[i]))
+			gw_observe(&w->observer, noted.spi, noted.tunnel, &noted.seen);
+		if (unlikely(gw_is_foreign(w, p)))
+			ipsec_pcpu_sa_count_foreign(e->sa, 1, p.landed);
+		forward(w, e->user, e->sa, &pkts[i], &pending);
+	}
+	send_pending(w, &pending, NULL, pkts + done);
+	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
 void
@@ -166,7 +237,7 @@ gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16
 		w->counters.esp_owned += own;
 	gw_lap(&w->cycles, GW_STAGE_lookup);
 	if (unlikely(mixed))
-		decap_by_sa(w, p, pkts, entry, own);
+		decap_mixed(w, p, pkts, entry, own);
 	else if (likely(own > 0))
 		decap(w, p, entry[0], pkts, own);
 }

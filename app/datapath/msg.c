@@ -99,7 +99,7 @@ gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
 	switch (m->type) {
 	case GW_MSG_VIEW:
 		w->view = m->view;
-		w->last_valid = false;
+		gw_worker_forget_flows(w);
 		m->view = old;
 		break;
 	case GW_MSG_SAD_ADD:

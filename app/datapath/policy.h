@@ -21,6 +21,7 @@
 #include <string.h>
 
 #include <rte_byteorder.h>
+#include <rte_common.h>
 
 #include "../control/config.h"
 #include "flow.h"
@@ -38,7 +39,7 @@ struct gw_verdict {
 	uint16_t rule; /* 0: none matched, else number of the rule + 1 */
 	uint16_t tunnel;
 	uint8_t action; /* enum gw_action */
-};
+} __rte_aligned(8); /* one load, one store */
 
 /**
  * Build a table; the first rule that matches counts. Control.

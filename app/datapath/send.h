@@ -40,6 +40,22 @@ gw_lap_sa(struct gw_worker *w, enum gw_stage stage, struct ipsec_pcpu_sa *sa, ui
 		ipsec_pcpu_sa_count_cycles(sa, took, n);
 }
 
+/** The same for @p n packets, each with its SA: each has an equal share. */
+static inline void
+gw_lap_sas(struct gw_worker *w, enum gw_stage stage, struct ipsec_pcpu_sa *const sas[], uint16_t n)
+{
+	uint64_t took = gw_lap(&w->cycles, stage);
+
+	if (likely(took == 0))
+		return;
+	for (uint16_t i = 0; i < n; i++) {
+		uint64_t share = took / (n - i); /* so that all of them make up the whole */
+
+		ipsec_pcpu_sa_count_cycles(sas[i], share, 1);
+		took -= share;
+	}
+}
+
 /** Stage a frame, Ethernet header on, for a port. */
 static inline void
 gw_tx(struct gw_worker *w, uint16_t port, struct rte_mbuf *m)
@@ -84,23 +100,41 @@ gw_is_ip4(const struct rte_mbuf *m)
 	return *rte_pktmbuf_mtod(m, const uint8_t *) >> 4 == 4;
 }
 
+/** An Ethernet header but for its type, as two words that overlap: bytes 0 to 7, and 6 to 13. */
+struct gw_ether {
+	uint64_t head;
+	uint64_t tail; /* the type, its last two bytes, is 0 */
+};
+
+static inline struct gw_ether
+gw_ether_of(const struct rte_ether_addr *dst, const struct rte_ether_addr *src)
+{
+	uint8_t b[2 * sizeof(uint64_t)] = {0};
+
+	memcpy(b, dst, sizeof(*dst));
+	memcpy(b + sizeof(*dst), src, sizeof(*src));
+	return (struct gw_ether){gw_flow_load8(b), gw_flow_load8(b + sizeof(*dst))};
+}
+
+/** The type that belongs to a packet's IP version, where gw_ether's tail has it. */
+static inline uint64_t
+gw_ether_type(uint8_t first)
+{
+	return first & 0x20 ? (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV6) << 48
+			    : (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 48;
+}
+
 /** Put an Ethernet header before an IP packet. There is headroom: classified packets had one. */
 static inline void
-gw_ether_prepend(struct rte_mbuf *m, const struct rte_ether_addr *dst,
-		const struct rte_ether_addr *src)
+gw_ether_prepend(struct rte_mbuf *m, struct gw_ether eth)
 {
-	rte_be16_t type = gw_is_ip4(m) ? rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV4)
-				       : rte_cpu_to_be_16(RTE_ETHER_TYPE_IPV6);
-	struct rte_ether_hdr *eth;
+	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
 
-	m->data_off -= sizeof(*eth);
-	m->data_len += sizeof(*eth);
-	m->pkt_len += sizeof(*eth);
-	eth = rte_pktmbuf_mtod(m, struct rte_ether_hdr *);
-	eth->dst_addr = *dst;
-	eth->src_addr = *src;
-	eth->ether_type = type;
-	m->l2_len = sizeof(*eth);
+	gw_flow_store8(p - 8, eth.tail | gw_ether_type(*p));
+	gw_flow_store8(p - sizeof(struct rte_ether_hdr), eth.head);
+	m->data_off -= sizeof(struct rte_ether_hdr);
+	m->data_len += sizeof(struct rte_ether_hdr);
+	m->pkt_len += sizeof(struct rte_ether_hdr);
 }
 
 /** Where nothing can be sent: no route, no MAC yet, blackhole. Out of line. */
@@ -114,7 +148,7 @@ gw_send(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *m)
 		gw_send_slow(w, nh, m);
 		return;
 	}
-	gw_ether_prepend(m, &nh->dst, &nh->src);
+	gw_ether_prepend(m, gw_ether_of(&nh->dst, &nh->src));
 	gw_tx(w, nh->port, m);
 }
 
@@ -122,6 +156,7 @@ gw_send(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *m)
 static inline void
 gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *pkts[], uint16_t n)
 {
+	struct gw_ether eth = gw_ether_of(&nh->dst, &nh->src);
 	struct gw_staged *s = &w->tx[nh->port];
 	uint16_t i = 0;
 
@@ -136,7 +171,7 @@ gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf 
 
 		/* the count is stored once: else each packet waits for the one before */
 		for (uint16_t end = i + room; i < end; i++) {
-			gw_ether_prepend(pkts[i], &nh->dst, &nh->src);
+			gw_ether_prepend(pkts[i], eth);
 			s->pkts[at++] = pkts[i];
 		}
 		s->n = at;
@@ -156,30 +191,29 @@ gw_route(const struct gw_worker *w, const struct rte_mbuf *m)
 	return gw_view_nexthop(w->view, AF_INET6, ip + 24);
 }
 
-/** Can the packet be forwarded, TTL or hop limit 2 or more? */
+/**
+ * Decrement the TTL, checksum corrected (RFC 1624), or the hop limit. False, nothing
+ * changed: it is used up.
+ */
 static inline bool
-gw_ttl_ok(const struct rte_mbuf *m)
-{
-	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
-
-	return (ip[0] >> 4 == 4 ? ip[8] : ip[7]) > 1;
-}
-
-/** Decrement the TTL, checksum corrected (RFC 1624), or the hop limit. */
-static inline void
 gw_ttl_dec(struct rte_mbuf *m)
 {
 	uint8_t *p = rte_pktmbuf_mtod(m, uint8_t *);
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)p;
 	uint32_t sum;
 
-	if (p[0] >> 4 != 4) {
+	if (unlikely(p[0] >> 4 != 4)) {
+		if (p[7] <= 1)
+			return false;
 		p[7]--;
-		return;
+		return true;
 	}
+	if (unlikely(ip->time_to_live <= 1))
+		return false;
 	ip->time_to_live--;
 	sum = (uint32_t)ip->hdr_checksum + rte_cpu_to_be_16(0x0100);
 	ip->hdr_checksum = sum + (sum >> 16);
+	return true;
 }
 
 /* What follows stands in forward.c, out of line: the slow path. */
@@ -215,15 +249,9 @@ void gw_fragment_in(struct gw_worker *w, struct rte_mbuf *m, uint8_t port);
 void gw_too_big(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m,
 		const struct gw_addr *icmp4, const struct gw_addr *icmp6);
 
-/**
- * Packets that go into no tunnel: by their verdict in clear, or nowhere.
- *
- * @param at
- *   Which of @p pkts, @p flow and @p verdict; @p n of them.
- */
-void gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *pkts[],
-		const struct gw_flow flow[], const struct gw_verdict verdict[], const uint16_t at[],
-		uint16_t n);
+/** Packets that go into no tunnel: by their verdict in clear, or nowhere. */
+void gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port,
+		struct rte_mbuf *const pkts[], const struct gw_verdict verdict[], uint16_t n);
 
 /** Packets for a tunnel without an own SA: to the worker that encrypts for us, or they wait. */
 void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
@@ -234,10 +262,9 @@ void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *p
  * n_rxq, q + 2 n_rxq, ... Flow by flow, so that order within a flow is kept.
  *
  * @return
- *   How many stay here; @p pkts and @p flow start with them.
+ *   How many stay here; @p pkts starts with them.
  */
-uint16_t gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[],
-		struct gw_flow flow[], uint16_t n);
+uint16_t gw_spread(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], uint16_t n);
 
 /** What another worker gave us; runs of a kind go on as a burst. */
 void gw_handed_in(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t n);
@@ -253,7 +280,7 @@ void gw_mss_clamp_to(struct rte_mbuf *m, uint16_t inner_mtu);
 
 /* outbound.c, inbound.c */
 
-/** Clear packets from a port, from their IP header on (l2_len still set). */
+/** Clear packets from a port, from their IP header on. */
 void gw_outbound(struct gw_worker *w, uint8_t port, struct rte_mbuf *pkts[], uint16_t n,
 		bool handed);
 

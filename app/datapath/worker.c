@@ -20,31 +20,23 @@ struct sorted {
 	uint16_t n_esp;
 };
 
-/** Cut the Ethernet header off. */
-static inline void
-strip(struct rte_mbuf *m)
-{
-	m->data_off += sizeof(struct rte_ether_hdr);
-	m->data_len -= sizeof(struct rte_ether_hdr);
-	m->pkt_len -= sizeof(struct rte_ether_hdr);
-}
-
 static inline void
 sort_one(struct gw_worker *w, uint16_t port, struct rte_mbuf *m, struct sorted *s)
 {
 	const struct gw_view *v = w->view;
-	int class = classify_frame(v->local, &v->port[port], m);
+	struct gw_parsed p = {.len = 0};
+	int class = classify_frame(v->local, &v->port[port], m, &p);
 
 	if (likely(class == GW_CLASS_CLEAR)) {
-		strip(m);
+		gw_take(m, sizeof(struct rte_ether_hdr), p);
 		s->clear[s->n_clear++] = m;
 	} else if (likely(class == GW_CLASS_ESP)) {
-		strip(m);
+		gw_take(m, sizeof(struct rte_ether_hdr), p);
 		s->esp[s->n_esp++] = m;
 	} else if (class == GW_CLASS_PUNT) {
 		gw_punt_in_clear(w, m, port);
 	} else if (class == GW_CLASS_FRAGMENT) {
-		strip(m);
+		gw_take(m, sizeof(struct rte_ether_hdr), p);
 		gw_fragment_in(w, m, port);
 	} else {
 		gw_drop(w, m, class - GW_CLASS_DROP);
@@ -139,6 +131,18 @@ flush(struct gw_worker *w)
 			gw_handoff_flush(w, i);
 	if (unlikely(w->punts.n > 0 || w->punt_kick))
 		gw_punt_flush(w);
+}
+
+void
+gw_worker_forget_flows(struct gw_worker *w)
+{
+	w->view_no = (w->view_no + 1) % (1u << GW_FLOW_VIEW_BITS);
+	if (w->view_no != 0)
+		return;
+	/* the numbers begin anew: none of those from before may be taken for one of now */
+	memset(w->flow_cache, 0, GW_FLOW_CACHE * sizeof(*w->flow_cache));
+	memset(&w->last_out, 0, sizeof(w->last_out));
+	memset(&w->last_in, 0, sizeof(w->last_in));
 }
 
 void

@@ -22,6 +22,7 @@
 
 #include "counters.h"
 #include "cycles.h"
+#include "flow_cache.h"
 #include "icmp.h"
 #include "observe.h"
 #include "view.h"
@@ -145,11 +146,12 @@ struct gw_worker {
 
 	struct gw_observer observer __rte_cache_aligned; /* how inbound packets come in */
 
-	/* the last answer of the policy, for as long as it fits */
-	struct gw_flow last_flow;
-	uint8_t last_port; /* from which it came: the source check is part of the answer */
-	struct gw_verdict last_verdict;
-	bool last_valid;
+	/* answers for flows, for as long as the view is the same; see flow_cache.h */
+	uint32_t view_no; /* GW_FLOW_VIEW_BITS of it */
+	struct gw_flow_entry last_out; /* the last one of the policy for clear packets */
+	struct gw_flow_entry *flow_cache; /* of the same, GW_FLOW_CACHE of them */
+	struct gw_flow_key last_in; /* of a tunnel's selectors, for decrypted packets, ... */
+	const struct gw_nexthop *last_in_nh; /* ... and where it goes: of kind GW_NH_ETHER */
 } __rte_cache_aligned;
 
 /** The poll loop, for rte_eal_remote_launch(); returns once GW_MSG_EXIT was handled. */
@@ -157,6 +159,9 @@ int gw_worker_main(void *w);
 
 /** One round of the poll loop: what tests and benches call too. Returns packets found. */
 unsigned int gw_worker_round(struct gw_worker *w);
+
+/** A new view: what was noted of flows holds no more. For a message; worker. */
+void gw_worker_forget_flows(struct gw_worker *w);
 
 /** Take all that other workers have handed us by now. For a message; worker. */
 void gw_worker_drain(struct gw_worker *w);

@@ -267,6 +267,35 @@ test_tunnel_down(void **state)
 	site_stop();
 }
 
+/** As if workers had seen @p no views. They are idle. */
+static void
+set_view_no(uint32_t no)
+{
+	for (unsigned int i = 0; i < N; i++)
+		__atomic_store_n(&site.gw.worker[i].w->view_no, no, __ATOMIC_RELAXED);
+}
+
+/** The number of views runs over: what was noted of flows under the same number is forgotten. */
+static void
+test_view_numbers_run_over(void **state)
+{
+	const unsigned int packets = 20;
+	unsigned int gen[N] = {0};
+	struct gw_error err;
+
+	site_start(&site_conf_full);
+	set_view_no(0);
+	traffic(packets, gen);
+	site_settle();
+	set_view_no((1u << GW_FLOW_VIEW_BITS) - 1);
+	assert_int_equal(gw_tunnel_set_up(&site.gw, "t", false, &err), 0);
+	assert_int_equal(site.gw.worker[0].w->view_no, 0);
+	traffic(packets, gen);
+	site_settle();
+	site.drop[GW_DROP_TUNNEL_DOWN] = 2 * N * packets;
+	site_stop();
+}
+
 static void
 test_stop_start(void **state)
 {
@@ -511,6 +540,7 @@ main(int argc, char **argv)
 			CASE(test_sa_refused),
 			CASE(test_inbound_removed),
 			CASE(test_tunnel_down),
+			CASE(test_view_numbers_run_over),
 			CASE(test_stop_start),
 			CASE(test_end_under_traffic),
 			CASE(test_route_storm),
