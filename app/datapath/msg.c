@@ -194,7 +194,7 @@ gw_msg_answered(struct gw_worker *w, struct gw_msg *posted)
 int
 gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted)
 {
-	struct gw_msg *m = malloc(sizeof(*m));
+	struct gw_msg *m = aligned_alloc(_Alignof(struct gw_msg), sizeof(*m));
 
 	*posted = m;
 	if (m == NULL)

@@ -49,7 +49,7 @@ struct gw_msg {
 	uint16_t owner; /* worker; GW_NONE: nobody */
 	bool drain; /* first take, with the SAs as they are, what other workers have handed us */
 	bool run;
-};
+} __rte_cache_aligned; /* the worker writes into it, and others read theirs meanwhile */
 
 /**
  * Send a message; control. Several workers can be at it at a time, but nothing else is
