@@ -134,16 +134,12 @@ outer_write(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct i
 
 /**
  * UDP checksum over IPv6, once all is encrypted: RFC 8200 8.1 wants one there.
- * Over IPv4 it is 0, as RFC 3948 2.1 says.
+ * Over IPv4 it is 0, as RFC 3948 2.1 says. In cksum.c.
+ *
+ * @param p
+ *   The outer IPv6 header; a UDP header follows, its length set and its checksum 0.
  */
-static inline void
-outer_udp6_cksum(uint8_t *p)
-{
-	const struct rte_ipv6_hdr *ip = (const struct rte_ipv6_hdr *)p;
-	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(p + sizeof(*ip));
-
-	udp->dgram_cksum = rte_ipv6_udptcp_cksum(ip, udp);
-}
+void outer_udp6_cksum(uint8_t *p);
 
 /** TOS or traffic class of an outer header. */
 static inline uint8_t

@@ -76,6 +76,8 @@ assert_same_stats(const struct ipsec_pcpu_sa *a, const struct ipsec_pcpu_sa *b)
 {
 	struct ipsec_pcpu_sa_stats sa, sb;
 
+	memset(&sa, 0, sizeof(sa)); /* padding is compared, too */
+	memset(&sb, 0, sizeof(sb));
 	ipsec_pcpu_sa_stats(a, &sa);
 	ipsec_pcpu_sa_stats(b, &sb);
 	assert_memory_equal(&sa, &sb, sizeof(sa));
