@@ -28,173 +28,10 @@
 
 #include "bench.h"
 
-#define MAX_CELLS 128
 #define MAX_HANDOFFS 8
-#define WARM_MS 5
 #define LOAD_TUNNELS 1000
 #define EAL_ARGS \
 	"bench -m 512 --no-pci --no-telemetry --log-level=lib.eal:error --file-prefix=gw-bench"
-
-void
-bench_sample(struct bench_samples *s, double v)
-{
-	if (s->n < BENCH_MAX_SAMPLES)
-		s->v[s->n++] = v;
-}
-
-static int
-compare_double(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-double
-bench_percentile(struct bench_samples *s, double p)
-{
-	if (s->n == 0)
-		return 0;
-	qsort(s->v, s->n, sizeof(s->v[0]), compare_double);
-	return s->v[(unsigned int)(p * (s->n - 1) + 0.5)];
-}
-
-/* One window of time */
-
-struct snapshot {
-	uint64_t wall_ns;
-	uint64_t cpu_ns;
-	uint64_t packets;
-};
-
-/** CPU time and packets of a set of lcores; @p packets by number of the worker. */
-typedef uint64_t packets_fn(void *arg, unsigned int worker);
-
-static void
-snap(struct snapshot *s, unsigned int workers, packets_fn *packets, void *arg)
-{
-	*s = (struct snapshot){.wall_ns = bench_wall_ns()};
-	for (unsigned int i = 0; i < workers; i++) {
-		s->cpu_ns += bench_cpu_ns(bench_lcore(i));
-		s->packets += packets(arg, i);
-	}
-}
-
-static void
-measure(const struct bench_options *opt, unsigned int workers, packets_fn *packets, void *arg,
-		struct bench_samples *cycles, struct bench_samples *pps)
-{
-	struct snapshot a, b;
-
-	bench_sleep_ms(WARM_MS);
-	for (unsigned int i = 0; i < BENCH_WINDOWS; i++) {
-		snap(&a, workers, packets, arg);
-		bench_sleep_ms(opt->window_ms);
-		snap(&b, workers, packets, arg);
-		if (b.packets == a.packets)
-			continue;
-		bench_sample(cycles,
-				(double)(b.cpu_ns - a.cpu_ns) * rte_get_tsc_hz() / 1e9 /
-						(b.packets - a.packets));
-		if (pps != NULL)
-			bench_sample(pps, (b.packets - a.packets) * 1e9 / (b.wall_ns - a.wall_ns));
-	}
-}
-
-static uint64_t
-gw_packets(void *arg, unsigned int worker)
-{
-	struct bench_rig *rig = arg;
-
-	return __atomic_load_n(&rig->gw->worker[worker].w->counters.tx, __ATOMIC_RELAXED);
-}
-
-static uint64_t
-io_packets(void *arg, unsigned int worker)
-{
-	struct bench_io *io = arg;
-
-	return __atomic_load_n(&io[worker].count.packets, __ATOMIC_RELAXED);
-}
-
-static uint64_t
-raw_packets(void *arg, unsigned int worker)
-{
-	struct bench_raw *raw = arg;
-
-	return __atomic_load_n(&raw->count.packets, __ATOMIC_RELAXED);
-}
-
-static void
-measure_ports(const struct bench_options *opt, const struct bench_rig *rig, struct bench_result *r)
-{
-	static struct bench_io io[BENCH_MAX_WORKERS];
-
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
-		io[i] = (struct bench_io){.in = rig->in, .out = rig->out, .queue = i};
-		rte_eal_remote_launch(bench_io_main, &io[i], bench_lcore(i));
-	}
-	measure(opt, r->cell.workers, io_packets, io, &r->ports, NULL);
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
-		__atomic_store_n(&io[i].stop, true, __ATOMIC_RELAXED);
-		rte_eal_wait_lcore(bench_lcore(i));
-	}
-}
-
-static void
-measure_raw(const struct bench_options *opt, struct bench_result *r)
-{
-	static struct bench_raw raw;
-
-	if (!bench_raw_has(opt->algo))
-		return;
-	raw = (struct bench_raw){.algo = opt->algo, .dir = r->cell.dir, .size = r->cell.size};
-	rte_eal_remote_launch(bench_raw_main, &raw, bench_lcore(0));
-	measure(opt, 1, raw_packets, &raw, &r->raw, NULL);
-	__atomic_store_n(&raw.stop, true, __ATOMIC_RELAXED);
-	rte_eal_wait_lcore(bench_lcore(0));
-}
-
-/* One row */
-
-static void
-note_counters(const struct bench_rig *rig, struct bench_result *r)
-{
-	struct gw_counters c;
-
-	gw_stats_sum(rig->gw, &c);
-	r->packets += c.tx;
-	for (unsigned int i = 0; i < GW_N_DROPS; i++)
-		r->drops += c.drop[i];
-	for (unsigned int i = 0; i < IPSEC_PCPU_N_DROPS; i++)
-		r->drops += c.esp_drop[i];
-	/* none at all: others had the CPU for all that time */
-	if (c.loops > 0)
-		r->idle = RTE_MAX(r->idle, (double)c.idle_loops / c.loops);
-}
-
-static int
-measure_row(const struct bench_options *opt, struct bench_result *r)
-{
-	struct bench_rig rig;
-	int rc = bench_rig_up(&rig, opt, &r->cell);
-
-	if (rc < 0)
-		return rc;
-	bench_traffic_capture(rig.traffic, 500);
-	bench_traffic_check(rig.traffic, r);
-	for (unsigned int i = 0; rc == 0 && i < BENCH_ALTERNATIONS; i++) {
-		gw_stats_clear(rig.gw);
-		measure(opt, r->cell.workers, gw_packets, &rig, &r->gw, &r->gw_pps);
-		note_counters(&rig, r);
-		bench_rig_halt(&rig);
-		measure_ports(opt, &rig, r);
-		measure_raw(opt, r);
-		rc = bench_rig_resume(&rig);
-	}
-	bench_rig_down(&rig, r);
-	return rc;
-}
 
 /** What the gateway says of itself; of the time since the tick before. */
 static void
@@ -216,7 +53,7 @@ profile(const struct bench_options *opt)
 {
 	struct bench_result r = {.cell = opt->cell};
 	struct bench_rig rig;
-	int rc = bench_rig_up(&rig, opt, &opt->cell);
+	int rc = bench_rig_up(&rig, &opt->cell);
 
 	if (rc < 0)
 		return rc;
@@ -225,66 +62,13 @@ profile(const struct bench_options *opt)
 	gw_stats_tick(rig.gw);
 	bench_sleep_ms(opt->profile_s * 1000);
 	gw_stats_tick(rig.gw);
-	note_counters(&rig, &r);
+	bench_note_counters(&rig, &r);
 	printf("%" PRIu64 " packets, %" PRIu64 " drops\n", r.packets, r.drops);
 	show(rig.gw, "show workers");
 	show(rig.gw, "show cycles");
 	show(rig.gw, "show sa");
 	bench_rig_down(&rig, &r);
 	return 0;
-}
-
-/* All rows */
-
-static unsigned int
-add_cell(struct bench_result *r, unsigned int n, enum ipsec_pcpu_dir dir, bool encap,
-		unsigned int size, unsigned int workers)
-{
-	r[n].cell = (struct bench_cell){.dir = dir,
-			.encap = encap,
-			.size = size,
-			.workers = workers,
-			.tunnels = 1,
-			.flows = 1};
-	return n + 1;
-}
-
-static unsigned int
-quick_cells(struct bench_result *r, unsigned int cpus)
-{
-	unsigned int n = 0;
-
-	for (unsigned int out = 0; out < 2; out++) {
-		n = add_cell(r, n, out, true, 64, 1);
-		n = add_cell(r, n, out, true, 1420, 1);
-		if (cpus > 1)
-			n = add_cell(r, n, out, true, 64, 2);
-	}
-	return n;
-}
-
-static unsigned int
-all_cells(struct bench_result *r, unsigned int cpus)
-{
-	static const unsigned int sizes[] = {64, 512, 1420, BENCH_SIZE_IMIX};
-	static const unsigned int more[] = {128, 256, 1024};
-	unsigned int n = 0;
-
-	for (unsigned int workers = 1; workers <= RTE_MIN(cpus, 2u); workers++)
-		for (unsigned int out = 0; out < 2; out++)
-			for (unsigned int encap = 0; encap < 2; encap++)
-				for (unsigned int i = 0; i < RTE_DIM(sizes); i++)
-					n = add_cell(r, n, out, encap, sizes[i], workers);
-	/* for the pictures */
-	for (unsigned int out = 0; out < 2; out++)
-		for (unsigned int i = 0; i < RTE_DIM(more); i++)
-			n = add_cell(r, n, out, true, more[i], 1);
-	for (unsigned int out = 0; out < 2; out++) {
-		n = add_cell(r, n, out, true, 64, 1);
-		r[n - 1].cell.tunnels = 64;
-		r[n - 1].cell.flows = 64;
-	}
-	return n;
 }
 
 /** What is to be measured. */
@@ -299,7 +83,7 @@ choose(const struct bench_options *opt, unsigned int cpus, struct bench_all *all
 		return 0;
 	}
 	if (!opt->handoff) {
-		all->n = opt->quick ? quick_cells(all->row, cpus) : all_cells(all->row, cpus);
+		all->n = bench_rows(opt, all->row, cpus);
 		rc = bench_load_start(opt, &all->load);
 		if (rc == 0)
 			rc = bench_load_tunnels(opt, &all->load);
@@ -312,7 +96,7 @@ choose(const struct bench_options *opt, unsigned int cpus, struct bench_all *all
 static int
 run(const struct bench_options *opt, unsigned int cpus)
 {
-	static struct bench_result rows[MAX_CELLS];
+	static struct bench_result rows[BENCH_MAX_ROWS];
 	static struct bench_handoff handoffs[MAX_HANDOFFS];
 	struct bench_all all = {
 			.row = rows, .handoff = handoffs, .load = {.tunnels = LOAD_TUNNELS}};
@@ -320,7 +104,7 @@ run(const struct bench_options *opt, unsigned int cpus)
 
 	for (unsigned int round = 0; round < opt->rounds; round++) {
 		for (unsigned int i = 0; i < all.n && rc == 0; i++)
-			rc = measure_row(opt, &rows[i]);
+			rc = bench_measure_row(opt, &rows[i]);
 		for (unsigned int i = 0; i < all.n_handoff && rc == 0; i++)
 			rc = bench_handoff_measure(opt, &handoffs[i]);
 	}
@@ -337,10 +121,23 @@ usage(void)
 {
 	printf("bench [--quick] [--algo NAME] [--rounds N] [--window MS] [--json FILE]\n"
 	       "      [--gateway BINARY]  time its start, too\n"
-	       "      [--only DIR,ENCAP,SIZE,WORKERS[,TUNNELS,FLOWS]]  one row: out,udp,64,1\n"
+	       "      [--only DIR,ENCAP,SIZE,WORKERS[,TUNNELS,FLOWS[,BURST[,REPLAY]]]]  one row:\n"
+	       "                          out,udp,64,1; ENCAP esp, udp, esp6 or udp6\n"
 	       "      [--handoff]  only what a hand-off from worker to worker costs\n"
 	       "      [--no-hugepages]  even where there are enough\n"
 	       "      [--profile S]  keep that row running for S seconds\n");
+}
+
+static bool
+is_possible(const struct bench_cell *c)
+{
+	bool one = c->tunnels * c->flows == 1;
+
+	return (c->size == BENCH_SIZE_IMIX || (c->size >= 64 && c->size <= BENCH_MAX_SIZE)) &&
+			c->workers >= 1 && c->workers <= BENCH_MAX_WORKERS && c->tunnels >= 1 &&
+			c->tunnels <= BENCH_MAX_TUNNELS && c->flows >= 1 && c->flows <= 1024 &&
+			c->burst >= 1 && c->burst <= GW_BURST &&
+			(c->window == 0 || (c->window <= 4096 && c->window % 64 == 0 && one));
 }
 
 static int
@@ -349,19 +146,16 @@ parse_only(const char *arg, struct bench_cell *c)
 	char dir[8], encap[8], size[8];
 	int n;
 
-	*c = (struct bench_cell){.tunnels = 1, .flows = 1};
-	n = sscanf(arg, "%7[a-z],%7[a-z],%7[a-z0-9],%u,%u,%u", dir, encap, size, &c->workers,
-			&c->tunnels, &c->flows);
+	*c = bench_cell_default(NULL);
+	n = sscanf(arg, "%7[a-z],%7[a-z6],%7[a-z0-9],%u,%u,%u,%u,%u", dir, encap, size, &c->workers,
+			&c->tunnels, &c->flows, &c->burst, &c->window);
 	if (n < 4)
 		return -EINVAL;
 	c->dir = strcmp(dir, "out") == 0 ? IPSEC_PCPU_OUT : IPSEC_PCPU_IN;
-	c->encap = strcmp(encap, "udp") == 0;
+	c->encap = strncmp(encap, "udp", 3) == 0;
+	c->ip6 = encap[3] == '6';
 	c->size = strcmp(size, "imix") == 0 ? BENCH_SIZE_IMIX : strtoul(size, NULL, 10);
-	return (c->size != BENCH_SIZE_IMIX && (c->size < 64 || c->size > 1434)) || c->workers < 1 ||
-					c->workers > BENCH_MAX_WORKERS || c->tunnels < 1 ||
-					c->tunnels > 1024 || c->flows < 1 || c->flows > 1024
-			? -EINVAL
-			: 0;
+	return is_possible(c) ? 0 : -EINVAL;
 }
 
 static int
@@ -465,6 +259,7 @@ main(int argc, char **argv)
 	unsigned int cpus;
 	int rc = parse_options(argc, argv, &opt);
 
+	opt.cell.algo = opt.algo;
 	if (rc < 0 || optind != argc) {
 		usage();
 		return EXIT_FAILURE;

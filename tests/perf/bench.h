@@ -17,23 +17,45 @@
 
 #define BENCH_MAX_WORKERS 2
 #define BENCH_SIZE_IMIX 0
+#define BENCH_MAX_ROWS 128
 #define BENCH_MAX_SAMPLES 512
+#define BENCH_MAX_TURNS 64
+#define BENCH_MAX_TUNNELS 10000
+#define BENCH_MAX_SIZE 8900
 #define BENCH_ALTERNATIONS 3 /* of gateway, ports and cipher while a row is up */
 #define BENCH_WINDOWS 4 /* of each in a row */
 
 /** What is measured: one row of the table. */
 struct bench_cell {
+	const struct ipsec_pcpu_algo *algo;
 	enum ipsec_pcpu_dir dir;
 	bool encap; /* ESP in UDP */
+	bool ip6; /* outside */
 	unsigned int size; /* inner Ethernet frame without FCS, or BENCH_SIZE_IMIX */
 	unsigned int workers;
 	unsigned int tunnels;
 	unsigned int flows; /* per tunnel; all in random order */
-	unsigned int burst; /* not 0: what comes is told, and timed; see handoff.c */
+	unsigned int burst; /* what a call of receive gives, at most */
+	unsigned int window; /* inbound: replay window; 0: none */
+	bool timed; /* what comes is told, and timed; see handoff.c */
 };
 
+/** A cell of one flow, one worker and 64 bytes in UDP, outbound, to be changed where it differs. */
+static inline struct bench_cell
+bench_cell_default(const struct ipsec_pcpu_algo *algo)
+{
+	return (struct bench_cell){.algo = algo,
+			.dir = IPSEC_PCPU_OUT,
+			.encap = true,
+			.size = 64,
+			.workers = 1,
+			.tunnels = 1,
+			.flows = 1,
+			.burst = GW_BURST};
+}
+
 struct bench_options {
-	const struct ipsec_pcpu_algo *algo;
+	const struct ipsec_pcpu_algo *algo; /* where a row does not say another one */
 	bool quick;
 	bool no_hugepages;
 	bool only; /* cell is the one to measure */
@@ -52,8 +74,19 @@ struct bench_samples {
 	double v[BENCH_MAX_SAMPLES];
 };
 
+/** Gateway, ports and cipher one after the other: the median window of each; 0: nothing came. */
+struct bench_turn {
+	double gw;
+	double ports;
+	double raw;
+};
+
+struct bench_rig;
+
 struct bench_result {
 	struct bench_cell cell;
+	struct bench_turn turn[BENCH_MAX_TURNS];
+	unsigned int n_turns;
 	struct bench_samples gw; /* TSC cycles of CPU time for a packet */
 	struct bench_samples ports;
 	struct bench_samples raw;
@@ -113,14 +146,6 @@ struct bench_io {
 	struct bench_count count;
 };
 
-struct bench_raw {
-	const struct ipsec_pcpu_algo *algo;
-	enum ipsec_pcpu_dir dir;
-	unsigned int size;
-	bool stop;
-	struct bench_count count;
-};
-
 /** Find out the clocks of the lcores' threads. Before anything else runs there. */
 int bench_clocks_init(void);
 /** The lcore of a worker. */
@@ -131,11 +156,32 @@ uint64_t bench_wall_ns(void);
 void bench_sleep_ms(unsigned int ms);
 /** For rte_eal_remote_launch(): until stop. */
 int bench_io_main(void *io);
-int bench_raw_main(void *raw);
-/** Can the cipher alone be measured? */
-bool bench_raw_has(const struct ipsec_pcpu_algo *algo);
 
-/* traffic.c: packets in, and the check of what comes out */
+/* raw.c: the cipher alone */
+
+struct bench_raw {
+	const struct ipsec_pcpu_algo *algo;
+	enum ipsec_pcpu_dir dir;
+	unsigned int size;
+	bool stop;
+	struct bench_count count;
+};
+
+/** As bench_io_main(). */
+int bench_raw_main(void *raw);
+
+/* measure.c: windows of time */
+
+int bench_measure_row(const struct bench_options *opt, struct bench_result *r);
+/** What was dropped, and how idle the workers were, since the statistics were cleared. */
+void bench_note_counters(const struct bench_rig *rig, struct bench_result *r);
+
+/* matrix.c: which rows there are */
+
+/** Rows to measure into @p r, all or for a quick look; returns how many. */
+unsigned int bench_rows(const struct bench_options *opt, struct bench_result *r, unsigned int cpus);
+
+/* packets.c, traffic.c, check.c: packets in, and the check of what comes out */
 
 struct bench_traffic;
 
@@ -147,12 +193,22 @@ void bench_key(const struct ipsec_pcpu_algo *algo, unsigned int tunnel, unsigned
 		enum ipsec_pcpu_dir dir, uint8_t *key);
 uint32_t bench_spi(unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir dir);
 
+/** The outer address of the gateway (@p host 1) or its peer (2). */
+union ipsec_pcpu_addr bench_outer_addr(bool ip6, unsigned int host);
+
 /** Make the packets that the input port is to deliver. NULL: no memory. */
-struct bench_traffic *bench_traffic_new(const struct bench_options *opt,
+struct bench_traffic *bench_traffic_new(
 		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
 void bench_traffic_free(struct bench_traffic *t);
 /**
- * Cell with a burst: from now on a worker's queue of the input port delivers packets for the SAs
+ * The inbound SA of a worker, of a cell with a window: when all packets have come, its window
+ * is put back to where it was at the start, so that they may come again.
+ */
+void bench_traffic_set_sa(struct bench_traffic *t, unsigned int worker, struct ipsec_pcpu_sa *sa);
+/** The first packet comes next. No worker polls. */
+void bench_traffic_rewind(struct bench_traffic *t);
+/**
+ * Timed cell: from now on a worker's queue of the input port delivers packets for the SAs
  * of @p owner; -1: none, as it is at first. No worker polls.
  */
 void bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner);
@@ -191,10 +247,9 @@ struct bench_rig {
 };
 
 /** The configuration of a cell as text, in fresh memory. */
-char *bench_config_text(const struct bench_options *opt, const struct bench_cell *cell);
+char *bench_config_text(const struct bench_cell *cell);
 /** Bring the gateway up, with traffic. */
-int bench_rig_up(struct bench_rig *rig, const struct bench_options *opt,
-		const struct bench_cell *cell);
+int bench_rig_up(struct bench_rig *rig, const struct bench_cell *cell);
 /** Take the workers out of their loops, and in again: their lcores are free in between. */
 void bench_rig_halt(struct bench_rig *rig);
 int bench_rig_resume(struct bench_rig *rig);
@@ -215,6 +270,8 @@ struct bench_load {
 	double init_s;
 	double memory_mb; /* all that the gateway took but mempools */
 	double pools_mb;
+	unsigned int sas;
+	double sa_bytes; /* what each of them takes more than a gateway of one tunnel */
 };
 
 int bench_load_tunnels(const struct bench_options *opt, struct bench_load *l);

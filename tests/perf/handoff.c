@@ -206,16 +206,15 @@ note_drops(const struct bench_rig *rig, struct bench_handoff *h)
 int
 bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h)
 {
-	struct bench_result r = {.cell = {.dir = IPSEC_PCPU_IN,
-						 .encap = true,
-						 .size = 64,
-						 .workers = BENCH_MAX_WORKERS,
-						 .tunnels = 1,
-						 .flows = 1,
-						 .burst = h->burst}};
+	struct bench_result r = {.cell = bench_cell_default(opt->algo)};
 	struct bench_rig rig;
-	int rc = bench_rig_up(&rig, opt, &r.cell);
+	int rc;
 
+	r.cell.dir = IPSEC_PCPU_IN;
+	r.cell.workers = BENCH_MAX_WORKERS;
+	r.cell.burst = h->burst;
+	r.cell.timed = true;
+	rc = bench_rig_up(&rig, &r.cell);
 	if (rc < 0)
 		return rc;
 	/* out of their loops, into ours: which polls the ports nevertheless */

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,58 +40,44 @@ pools_bytes(void)
 	return sum;
 }
 
-/** Without hugepages. */
-static double
-resident_bytes(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	unsigned long pages = 0;
-
-	if (f == NULL)
-		return 0;
-	if (fscanf(f, "%*u %lu", &pages) != 1)
-		pages = 0;
-	fclose(f);
-	return (double)pages * sysconf(_SC_PAGESIZE);
-}
-
-/** All that the process uses: EAL's heap where it is in hugepages, and the rest. */
+/** All that is allocated: EAL's heap, in hugepages or not, and the C library's. */
 static double
 used_bytes(void)
 {
-	struct rte_malloc_socket_stats st = {.heap_allocsz_bytes = 0};
+	struct mallinfo2 mi = mallinfo2();
+	double sum = (double)mi.uordblks + mi.hblkhd;
 
-	if (rte_eal_has_hugepages())
-		rte_malloc_get_socket_stats(SOCKET_ID_ANY, &st);
-	for (int i = 0; rte_eal_has_hugepages() && i < RTE_MAX_NUMA_NODES; i++) {
+	for (int i = 0; i < RTE_MAX_NUMA_NODES; i++) {
 		struct rte_malloc_socket_stats one = {.heap_allocsz_bytes = 0};
 
 		if (rte_malloc_get_socket_stats(i, &one) == 0)
-			st.heap_allocsz_bytes += one.heap_allocsz_bytes;
+			sum += one.heap_allocsz_bytes;
 	}
-	return st.heap_allocsz_bytes + resident_bytes();
+	return sum;
 }
 
-int
-bench_load_tunnels(const struct bench_options *opt, struct bench_load *l)
+/** A gateway of l->tunnels tunnels, with a pair of SAs for each worker. */
+static int
+load(const struct bench_options *opt, struct bench_load *l)
 {
-	const struct bench_cell cell = {.dir = IPSEC_PCPU_OUT,
-			.encap = true,
-			.size = 64,
-			.workers = rte_lcore_count() - 1,
-			.tunnels = l->tunnels,
-			.flows = 1};
-	char *text = bench_config_text(opt, &cell);
+	struct bench_cell cell = bench_cell_default(opt->algo);
 	struct gw *gw = calloc(1, sizeof(*gw));
 	struct gw_error err = {.text = ""};
 	struct gw_config cfg;
 	double used = used_bytes();
-	uint64_t start = bench_wall_ns(), parsed;
+	uint64_t start, parsed;
 	int rc = -ENOMEM;
+	char *text;
 
+	cell.workers = rte_lcore_count() - 1;
+	cell.tunnels = l->tunnels;
+	l->sas = cell.tunnels * cell.workers * 2;
+	text = bench_config_text(&cell);
+	start = bench_wall_ns();
 	if (text != NULL && gw != NULL)
 		rc = gw_config_parse(text, "bench", &cfg, &err);
 	parsed = bench_wall_ns();
+	free(text);
 	if (rc == 0)
 		rc = gw_init(gw, &cfg, &err);
 	if (rc == 0) {
@@ -103,20 +90,27 @@ bench_load_tunnels(const struct bench_options *opt, struct bench_load *l)
 		fprintf(stderr, "bench: %u tunnels: %s\n", l->tunnels, err.text);
 	}
 	free(gw);
-	free(text);
+	return rc;
+}
+
+int
+bench_load_tunnels(const struct bench_options *opt, struct bench_load *l)
+{
+	struct bench_load one = {.tunnels = 1};
+	int rc = load(opt, &one);
+
+	if (rc == 0)
+		rc = load(opt, l);
+	if (rc == 0)
+		l->sa_bytes = (l->memory_mb - one.memory_mb) * MB / (l->sas - one.sas);
 	return rc;
 }
 
 static char *
 write_config(const struct bench_options *opt)
 {
-	const struct bench_cell cell = {.dir = IPSEC_PCPU_OUT,
-			.encap = true,
-			.size = 64,
-			.workers = 1,
-			.tunnels = 1,
-			.flows = 1};
-	char *text = bench_config_text(opt, &cell);
+	const struct bench_cell cell = bench_cell_default(opt->algo);
+	char *text = bench_config_text(&cell);
 	char *path = strdup("/tmp/gw-bench-XXXXXX");
 	int fd = path == NULL ? -1 : mkstemp(path);
 	FILE *f = fd < 0 ? NULL : fdopen(fd, "w");

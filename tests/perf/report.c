@@ -23,6 +23,30 @@ size_text(const struct bench_cell *c, char text[12])
 	return text;
 }
 
+static const char *
+outer_text(const struct bench_cell *c)
+{
+	if (c->ip6)
+		return c->encap ? "udp6" : "esp6";
+	return c->encap ? "udp" : "esp";
+}
+
+/** What is particular about a row. */
+static const char *
+what_text(const struct bench_options *opt, const struct bench_cell *c, char text[40])
+{
+	text[0] = '\0';
+	if (c->algo != opt->algo)
+		snprintf(text, 40, "%s", c->algo->name);
+	else if (c->tunnels * c->flows != 1)
+		snprintf(text, 40, "%u tunnels x %u", c->tunnels, c->flows);
+	else if (c->burst != GW_BURST)
+		snprintf(text, 40, "burst %u", c->burst);
+	else if (c->window != 0)
+		snprintf(text, 40, "replay window %u", c->window);
+	return text;
+}
+
 /** Mean bits of a frame. */
 static double
 bits(const struct bench_cell *c)
@@ -43,9 +67,10 @@ one_worker(struct bench_result *r, unsigned int n, const struct bench_cell *c)
 	for (unsigned int i = 0; i < n; i++) {
 		const struct bench_cell *o = &r[i].cell;
 
-		if (o->workers == 1 && o->dir == c->dir && o->encap == c->encap &&
-				o->size == c->size && o->tunnels == c->tunnels &&
-				o->flows == c->flows)
+		if (o->workers == 1 && o->algo == c->algo && o->dir == c->dir &&
+				o->encap == c->encap && o->ip6 == c->ip6 && o->size == c->size &&
+				o->tunnels == c->tunnels && o->flows == c->flows &&
+				o->burst == c->burst && o->window == c->window)
 			return &r[i];
 	}
 	return NULL;
@@ -74,22 +99,26 @@ scaling_wall(struct bench_result *r, unsigned int n, struct bench_result *two)
 }
 
 static void
-print_row(FILE *out, struct bench_result *all, unsigned int n, struct bench_result *r)
+print_row(FILE *out, const struct bench_options *opt, const struct bench_all *all,
+		struct bench_result *r)
 {
 	const struct bench_cell *c = &r->cell;
 	double minus = minus_ports(r, QUIET);
 	double raw = bench_percentile(&r->raw, QUIET);
 	double pps = bench_percentile(&r->gw_pps, 1 - QUIET);
-	char text[12];
+	char size[12], what[40];
 
-	fprintf(out, "%-3s %-3s %4s %2u %4ux%-4u %6.0f %6.0f %6.0f %6.0f %7.1f %7.1f %5.2f %6.2f %6.1f",
-			c->dir == IPSEC_PCPU_OUT ? "out" : "in", c->encap ? "udp" : "esp",
-			size_text(c, text), c->workers, c->tunnels, c->flows, raw,
+	fprintf(out,
+			"%-3s %-4s %4s %2u %-19s %6.0f %6.0f %6.0f %6.0f %7.1f %7.1f %5.2f %6.2f "
+			"%6.1f",
+			c->dir == IPSEC_PCPU_OUT ? "out" : "in", outer_text(c), size_text(c, size),
+			c->workers, what_text(opt, c, what), raw,
 			bench_percentile(&r->ports, QUIET), bench_percentile(&r->gw, QUIET),
 			bench_percentile(&r->gw, MEDIAN), minus, minus_ports(r, MEDIAN),
 			minus > 0 ? raw / minus : 0, pps / 1e6, pps * bits(c) / 1e9);
 	if (c->workers > 1)
-		fprintf(out, " %5.2f %5.2f", scaling(all, n, r, QUIET), scaling_wall(all, n, r));
+		fprintf(out, " %5.2f %5.2f", scaling(all->row, all->n, r, QUIET),
+				scaling_wall(all->row, all->n, r));
 	else
 		fprintf(out, " %5s %5s", "", "");
 	fprintf(out, " %5" PRIu64 " %u/%u/%u%s\n", r->drops, r->checked, r->wrong, r->duplicates,
@@ -100,23 +129,30 @@ print_row(FILE *out, struct bench_result *all, unsigned int n, struct bench_resu
 
 /** What a row costs beside the ports and the cipher. */
 static void
-print_rows(FILE *out, const struct bench_options *opt, struct bench_result *r, unsigned int n)
+print_rows(FILE *out, const struct bench_options *opt, const struct bench_all *all)
 {
-	if (n == 0)
+	static const char *const heads[][2] = {{"raw", "quiet"}, {"ports", "quiet"},
+			{"all-in", "quiet"}, {"all-in", "median"}};
+
+	if (all->n == 0)
 		return;
 	fprintf(out,
 			"TSC cycles of CPU time for a packet; quiet = 10th percentile; "
 			"%u rounds of %u windows of %u ms\n\n",
 			opt->rounds, BENCH_ALTERNATIONS * BENCH_WINDOWS, opt->window_ms);
-	fprintf(out, "%-3s %-3s %4s %2s %9s %6s %6s %6s %6s %7s %7s %5s %6s %6s %5s %5s %5s %s\n",
-			"", "", "", "", "tunnels", "raw", "ports", "all-in", "all-in", "-ports",
-			"-ports", "raw/", "", "", "x cpu", "x", "", "checked/");
-	fprintf(out, "%-3s %-3s %4s %2s %9s %6s %6s %6s %6s %7s %7s %5s %6s %6s %5s %5s %5s %s\n",
-			"dir", "", "size", "w", "x flows", "quiet", "quiet", "quiet", "median",
-			"quiet", "median", "diff", "Mpps", "Gbps", "time", "wall", "drops",
-			"wrong/dup");
-	for (unsigned int i = 0; i < n; i++)
-		print_row(out, r, n, &r[i]);
+	for (unsigned int line = 0; line < 2; line++) {
+		fprintf(out, "%-3s %-4s %4s %2s %-19s", line ? "dir" : "", "", line ? "size" : "",
+				line ? "w" : "", "");
+		for (unsigned int i = 0; i < RTE_DIM(heads); i++)
+			fprintf(out, " %6s", heads[i][line]);
+		fprintf(out, " %7s %7s %5s %6s %6s %5s %5s %5s %s\n", line ? "quiet" : "-ports",
+				line ? "median" : "-ports", line ? "diff" : "raw/",
+				line ? "Mpps" : "", line ? "Gbps" : "", line ? "time" : "x cpu",
+				line ? "wall" : "x", line ? "drops" : "",
+				line ? "wrong/dup" : "checked/");
+	}
+	for (unsigned int i = 0; i < all->n; i++)
+		print_row(out, opt, all, &all->row[i]);
 }
 
 static bool
@@ -171,20 +207,31 @@ bench_report(FILE *out, const struct bench_options *opt, const struct bench_all 
 	const struct bench_load *l = &all->load;
 	uint32_t v = ipsec_pcpu_crypto_version();
 
-	fprintf(out, "%s, ESN, replay window 0, IPv4; intel-ipsec-mb %u.%u.%u; %s; TSC %.3f GHz\n",
+	fprintf(out, "%s, ESN, replay window 0, inner IPv4; intel-ipsec-mb %u.%u.%u; %s; TSC %.3f GHz\n",
 			opt->algo->name, v >> 16, v >> 8 & 0xff, v & 0xff,
 			rte_eal_has_hugepages() ? "hugepages of 2 MB" : "no hugepages",
 			rte_get_tsc_hz() / 1e9);
-	print_rows(out, opt, all->row, all->n);
+	print_rows(out, opt, all);
 	print_handoffs(out, all);
 	if (l->start_s > 0)
 		fprintf(out, "\nstart to \"up\": %.2f s\n", l->start_s);
 	if (l->parse_s > 0)
 		fprintf(out,
-				"%u tunnels x %u pairs: file read in %.2f s, up in %.2f s more, %.1f MB "
-				"beyond mempools (%.1f MB)\n",
+				"%u tunnels x %u pairs: file read in %.2f s, up in %.2f s more; "
+				"%.1f MB beyond mempools (%.1f MB), %.0f bytes for each SA\n",
 				l->tunnels, rte_lcore_count() - 1, l->parse_s, l->init_s,
-				l->memory_mb, l->pools_mb);
+				l->memory_mb, l->pools_mb, l->sa_bytes);
+}
+
+/** Gateway, ports and cipher one after the other: to compare rows turn by turn. */
+static void
+json_turns(FILE *f, const struct bench_result *r)
+{
+	fprintf(f, "\"turns\": [");
+	for (unsigned int i = 0; i < r->n_turns; i++)
+		fprintf(f, "%s[%.1f, %.1f, %.1f]", i == 0 ? "" : ", ", r->turn[i].gw,
+				r->turn[i].ports, r->turn[i].raw);
+	fprintf(f, "], ");
 }
 
 static void
@@ -194,10 +241,12 @@ json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result 
 	char text[12];
 
 	fprintf(f,
-			"{\"dir\": \"%s\", \"encap\": %s, \"size\": \"%s\", \"workers\": %u, "
-			"\"tunnels\": %u, \"flows\": %u, ",
-			c->dir == IPSEC_PCPU_OUT ? "out" : "in", c->encap ? "true" : "false",
-			size_text(c, text), c->workers, c->tunnels, c->flows);
+			"{\"algo\": \"%s\", \"dir\": \"%s\", \"encap\": %s, \"outer\": %u, "
+			"\"size\": \"%s\", \"workers\": %u, \"tunnels\": %u, \"flows\": %u, "
+			"\"burst\": %u, \"window\": %u, ",
+			c->algo->name, c->dir == IPSEC_PCPU_OUT ? "out" : "in",
+			c->encap ? "true" : "false", c->ip6 ? 6 : 4, size_text(c, text), c->workers,
+			c->tunnels, c->flows, c->burst, c->window);
 	fprintf(f,
 			"\"raw_quiet\": %.1f, \"ports_quiet\": %.1f, \"all_in_quiet\": %.1f, "
 			"\"minus_ports_quiet\": %.1f, ",
@@ -208,6 +257,7 @@ json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result 
 			"\"minus_ports_median\": %.1f, ",
 			bench_percentile(&r->raw, MEDIAN), bench_percentile(&r->ports, MEDIAN),
 			bench_percentile(&r->gw, MEDIAN), minus_ports(r, MEDIAN));
+	json_turns(f, r);
 	fprintf(f, "\"pps_median\": %.0f, \"scaling_cpu\": %.3f, \"scaling_wall\": %.3f, ",
 			bench_percentile(&r->gw_pps, MEDIAN), scaling(all, n, r, QUIET),
 			scaling_wall(all, n, r));
@@ -257,10 +307,12 @@ bench_report_json(const struct bench_options *opt, const struct bench_all *all)
 			"{\"algo\": \"%s\", \"ipsec_mb\": %u, \"hugepages\": %s, "
 			"\"tsc_hz\": %" PRIu64
 			",\n\"start_s\": %.3f, \"load\": {\"tunnels\": %u, \"parse_s\": %.3f, "
-			"\"init_s\": %.3f, \"memory_mb\": %.1f, \"pools_mb\": %.1f},\n\"rows\": [\n",
+			"\"init_s\": %.3f, \"memory_mb\": %.1f, \"pools_mb\": %.1f, "
+			"\"sas\": %u, \"sa_bytes\": %.0f},\n\"rows\": [\n",
 			opt->algo->name, ipsec_pcpu_crypto_version(),
 			rte_eal_has_hugepages() ? "true" : "false", rte_get_tsc_hz(), l->start_s,
-			l->tunnels, l->parse_s, l->init_s, l->memory_mb, l->pools_mb);
+			l->tunnels, l->parse_s, l->init_s, l->memory_mb, l->pools_mb, l->sas,
+			l->sa_bytes);
 	for (unsigned int i = 0; i < all->n; i++) {
 		json_row(f, all->row, all->n, &all->row[i]);
 		fprintf(f, "%s\n", i + 1 < all->n ? "," : "");

@@ -19,52 +19,59 @@
 #define IN_DEVICE "net_null_in,size=64"
 #define OUT_DEVICE "net_null_out,no-rx=1"
 
+#define SMALL_MTU 1500
+#define LARGE_MTU 9000
+#define SMALL_FRAME 1434 /* which that MTU is for */
+
 static void
-put_key(FILE *f, const struct bench_options *opt, unsigned int tunnel, unsigned int worker,
+put_key(FILE *f, const struct bench_cell *cell, unsigned int tunnel, unsigned int worker,
 		enum ipsec_pcpu_dir dir)
 {
 	uint8_t key[IPSEC_PCPU_MAX_KEY];
 
-	bench_key(opt->algo, tunnel, worker, dir, key);
-	for (unsigned int i = 0; i < opt->algo->key_len; i++)
+	bench_key(cell->algo, tunnel, worker, dir, key);
+	for (unsigned int i = 0; i < cell->algo->key_len; i++)
 		fprintf(f, "%02x", key[i]);
 }
 
 static void
-put_side(FILE *f, const struct bench_options *opt, const struct bench_cell *cell,
-		unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir dir)
+put_side(FILE *f, const struct bench_cell *cell, unsigned int tunnel, unsigned int worker,
+		enum ipsec_pcpu_dir dir)
 {
 	fprintf(f, "\t\t%s = { spi = 0x%08x; ", dir == IPSEC_PCPU_OUT ? "out" : "in",
 			bench_spi(tunnel, worker, dir));
 	if (cell->encap)
 		fprintf(f, "sport = %u; dport = 4500; ", 49152 + worker);
 	fprintf(f, "key = \"");
-	put_key(f, opt, tunnel, worker, dir);
+	put_key(f, cell, tunnel, worker, dir);
 	fprintf(f, "\"; };\n");
 }
 
 static void
-put_tunnel(FILE *f, const struct bench_options *opt, const struct bench_cell *cell, unsigned int t)
+put_tunnel(FILE *f, const struct bench_cell *cell, unsigned int t)
 {
 	fprintf(f,
-			"%s{ name = \"t%u\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\"; "
-			"algo = \"%s\"; replay_window = 0;\n"
+			"%s{ name = \"t%u\"; local = \"%s\"; remote = \"%s\"; algo = \"%s\"; "
+			"replay_window = %u;\n"
 			"\tselectors = ({ local = \"10.1.0.0/16\"; remote = \"10.%u.%u.0/24\"; });\n"
 			"\tsas = (\n",
-			t == 0 ? "" : ", ", t, opt->algo->name, 100 + t / 256, t % 256);
+			t == 0 ? "" : ", ", t, cell->ip6 ? "2001:db8::1" : "192.0.2.1",
+			cell->ip6 ? "2001:db8::2" : "192.0.2.2", cell->algo->name, cell->window,
+			100 + t / 256, t % 256);
 	for (unsigned int w = 0; w < cell->workers; w++) {
 		fprintf(f, "\t%s{ pcpu = %u;\n", w == 0 ? "" : ", ", w);
-		put_side(f, opt, cell, t, w, IPSEC_PCPU_OUT);
-		put_side(f, opt, cell, t, w, IPSEC_PCPU_IN);
+		put_side(f, cell, t, w, IPSEC_PCPU_OUT);
+		put_side(f, cell, t, w, IPSEC_PCPU_IN);
 		fprintf(f, "\t}\n");
 	}
 	fprintf(f, "\t); }\n");
 }
 
 char *
-bench_config_text(const struct bench_options *opt, const struct bench_cell *cell)
+bench_config_text(const struct bench_cell *cell)
 {
 	bool out = cell->dir == IPSEC_PCPU_OUT;
+	unsigned int mtu = cell->size > SMALL_FRAME ? LARGE_MTU : SMALL_MTU;
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
@@ -74,12 +81,15 @@ bench_config_text(const struct bench_options *opt, const struct bench_cell *cell
 	fprintf(f,
 			"workers = %u; console = \"\"; allow_iv_reuse = true;\n"
 			"ports = (\n"
-			"\t{ name = \"lan\"; device = \"%s\"; addresses = [\"10.1.0.1/16\"]; },\n"
-			"\t{ name = \"wan\"; device = \"%s\"; addresses = [\"192.0.2.1/24\"]; } );\n"
+			"\t{ name = \"lan\"; device = \"%s\"; mtu = %u; "
+			"addresses = [\"10.1.0.1/16\"]; },\n"
+			"\t{ name = \"wan\"; device = \"%s\"; mtu = %u; "
+			"addresses = [\"192.0.2.1/24\", \"2001:db8::1/64\"]; } );\n"
 			"tunnels = (\n",
-			cell->workers, out ? IN_DEVICE : OUT_DEVICE, out ? OUT_DEVICE : IN_DEVICE);
+			cell->workers, out ? IN_DEVICE : OUT_DEVICE, mtu,
+			out ? OUT_DEVICE : IN_DEVICE, mtu);
 	for (unsigned int t = 0; t < cell->tunnels; t++)
-		put_tunnel(f, opt, cell, t);
+		put_tunnel(f, cell, t);
 	fprintf(f, ");\n");
 	fclose(f);
 	return text;
@@ -95,7 +105,7 @@ add_neighbour(struct nl_sock *sk, unsigned int ifindex, const char *addr,
 	struct nl_addr *lladdr = nl_addr_build(AF_LLC, mac, sizeof(*mac));
 	int rc = -ENOMEM;
 
-	if (n != NULL && lladdr != NULL && nl_addr_parse(addr, AF_INET, &dst) == 0) {
+	if (n != NULL && lladdr != NULL && nl_addr_parse(addr, AF_UNSPEC, &dst) == 0) {
 		rtnl_neigh_set_ifindex(n, ifindex);
 		rtnl_neigh_set_dst(n, dst);
 		rtnl_neigh_set_lladdr(n, lladdr);
@@ -119,6 +129,8 @@ add_neighbours(struct gw *gw)
 		rc = add_neighbour(sk, gw->tap[0].ifindex, "10.1.0.10", &host);
 	if (rc == 0)
 		rc = add_neighbour(sk, gw->tap[1].ifindex, "192.0.2.2", &peer);
+	if (rc == 0)
+		rc = add_neighbour(sk, gw->tap[1].ifindex, "2001:db8::2", &peer);
 	nl_socket_free(sk);
 	return rc;
 }
@@ -126,12 +138,10 @@ add_neighbours(struct gw *gw)
 static bool
 is_resolved(const struct gw *gw)
 {
-	struct gw_addr host = {.family = AF_INET}, peer = {.family = AF_INET};
+	struct gw_addr host = {.family = AF_INET};
 
 	host.a.ip4 = RTE_BE32(RTE_IPV4(10, 1, 0, 10));
-	peer.a.ip4 = RTE_BE32(RTE_IPV4(192, 0, 2, 2));
 	return gw_view_route(gw->view, &host)->kind == GW_NH_ETHER &&
-			gw_view_route(gw->view, &peer)->kind == GW_NH_ETHER &&
 			gw->view->nh[gw->view->tunnel[0].nh].kind == GW_NH_ETHER;
 }
 
@@ -156,24 +166,29 @@ settle(struct gw *gw)
 }
 
 static int
-start_traffic(struct bench_rig *rig, const struct bench_options *opt, const struct bench_cell *cell)
+start_traffic(struct bench_rig *rig, const struct bench_cell *cell)
 {
 	unsigned int in = cell->dir == IPSEC_PCPU_OUT ? 0 : 1;
 
 	rig->in = rig->gw->port[in].id;
 	rig->out = rig->gw->port[!in].id;
-	rig->traffic = bench_traffic_new(opt, cell, &rig->gw->port[in].mac);
+	rig->traffic = bench_traffic_new(cell, &rig->gw->port[in].mac);
 	if (rig->traffic == NULL)
 		return -ENOMEM;
+	for (unsigned int w = 0; cell->window != 0 && w < cell->workers; w++) {
+		struct gw_sa *sa = gw_sa_find(rig->gw, bench_spi(0, w, IPSEC_PCPU_IN));
+
+		if (cell->dir == IPSEC_PCPU_IN)
+			bench_traffic_set_sa(rig->traffic, w, sa->sa);
+	}
 	bench_traffic_attach(rig->traffic, rig->gw->pool, rig->in, rig->out);
 	return 0;
 }
 
 static int
-bring_up(struct bench_rig *rig, const struct bench_options *opt, const struct bench_cell *cell,
-		struct gw_error *err)
+bring_up(struct bench_rig *rig, const struct bench_cell *cell, struct gw_error *err)
 {
-	char *text = bench_config_text(opt, cell);
+	char *text = bench_config_text(cell);
 	struct gw_config cfg;
 	int rc = -ENOMEM;
 
@@ -191,7 +206,7 @@ bring_up(struct bench_rig *rig, const struct bench_options *opt, const struct be
 	if (rc == 0)
 		rc = settle(rig->gw);
 	if (rc == 0)
-		rc = start_traffic(rig, opt, cell);
+		rc = start_traffic(rig, cell);
 	if (rc == 0)
 		rc = gw_set_forwarding(rig->gw, true, err);
 	if (rc == 0) {
@@ -204,7 +219,7 @@ bring_up(struct bench_rig *rig, const struct bench_options *opt, const struct be
 }
 
 int
-bench_rig_up(struct bench_rig *rig, const struct bench_options *opt, const struct bench_cell *cell)
+bench_rig_up(struct bench_rig *rig, const struct bench_cell *cell)
 {
 	struct gw_error err = {.text = ""};
 	int rc;
@@ -212,7 +227,7 @@ bench_rig_up(struct bench_rig *rig, const struct bench_options *opt, const struc
 	*rig = (struct bench_rig){.gw = calloc(1, sizeof(*rig->gw))};
 	if (rig->gw == NULL)
 		return -ENOMEM;
-	rc = bring_up(rig, opt, cell, &err);
+	rc = bring_up(rig, cell, &err);
 	if (rc < 0) {
 		fprintf(stderr, "bench: the gateway does not come up: %s (%s)\n", err.text,
 				strerror(-rc));
@@ -233,6 +248,7 @@ bench_rig_resume(struct bench_rig *rig)
 	struct gw_error err;
 	int rc;
 
+	bench_traffic_rewind(rig->traffic);
 	for (unsigned int i = 0; i < rig->gw->n_workers; i++)
 		rig->gw->worker[i].w->exit = false;
 	rc = gw_workers_launch(rig->gw, &err);
