@@ -30,6 +30,8 @@
 
 #define MAX_HANDOFFS 8
 #define LOAD_TUNNELS 1000
+#define ROUNDS 3
+#define QUICK_ROUNDS 4 /* of few rows */
 #define EAL_ARGS \
 	"bench -m 512 --no-pci --no-telemetry --log-level=lib.eal:error --file-prefix=gw-bench"
 
@@ -84,6 +86,7 @@ choose(const struct bench_options *opt, unsigned int cpus, struct bench_all *all
 	}
 	if (!opt->handoff) {
 		all->n = bench_rows(opt, all->row, cpus);
+		all->n_compare = bench_compare_rows(opt, all->compare, cpus);
 		rc = bench_load_start(opt, &all->load);
 		if (rc == 0)
 			rc = bench_load_tunnels(opt, &all->load);
@@ -97,14 +100,19 @@ static int
 run(const struct bench_options *opt, unsigned int cpus)
 {
 	static struct bench_result rows[BENCH_MAX_ROWS];
+	static struct bench_compare compares[BENCH_MAX_COMPARES];
 	static struct bench_handoff handoffs[MAX_HANDOFFS];
-	struct bench_all all = {
-			.row = rows, .handoff = handoffs, .load = {.tunnels = LOAD_TUNNELS}};
+	struct bench_all all = {.row = rows,
+			.compare = compares,
+			.handoff = handoffs,
+			.load = {.tunnels = LOAD_TUNNELS}};
 	int rc = choose(opt, cpus, &all);
 
 	for (unsigned int round = 0; round < opt->rounds; round++) {
 		for (unsigned int i = 0; i < all.n && rc == 0; i++)
 			rc = bench_measure_row(opt, &rows[i]);
+		for (unsigned int i = 0; i < all.n_compare && rc == 0; i++)
+			rc = bench_compare_measure(&compares[i]);
 		for (unsigned int i = 0; i < all.n_handoff && rc == 0; i++)
 			rc = bench_handoff_measure(opt, &handoffs[i]);
 	}
@@ -201,6 +209,9 @@ parse_options(int argc, char **argv, struct bench_options *opt)
 		else
 			rc = -EINVAL;
 	}
+	opt->cell.algo = opt->algo;
+	if (opt->rounds == 0)
+		opt->rounds = opt->quick ? QUICK_ROUNDS : ROUNDS;
 	return rc;
 }
 
@@ -254,12 +265,10 @@ start_eal(const struct bench_options *opt, unsigned int *cpus)
 int
 main(int argc, char **argv)
 {
-	struct bench_options opt = {
-			.algo = ipsec_pcpu_algo_find("aes128gcm16"), .rounds = 3, .window_ms = 10};
+	struct bench_options opt = {.algo = ipsec_pcpu_algo_find("aes128gcm16"), .window_ms = 10};
 	unsigned int cpus;
 	int rc = parse_options(argc, argv, &opt);
 
-	opt.cell.algo = opt.algo;
 	if (rc < 0 || optind != argc) {
 		usage();
 		return EXIT_FAILURE;

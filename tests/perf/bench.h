@@ -19,7 +19,8 @@
 #define BENCH_SIZE_IMIX 0
 #define BENCH_MAX_ROWS 128
 #define BENCH_MAX_SAMPLES 512
-#define BENCH_MAX_TURNS 64
+#define BENCH_MAX_TURNS 256
+#define BENCH_MAX_COMPARES 16
 #define BENCH_MAX_TUNNELS 10000
 #define BENCH_MAX_SIZE 8900
 #define BENCH_ALTERNATIONS 3 /* of gateway, ports and cipher while a row is up */
@@ -38,6 +39,18 @@ struct bench_cell {
 	unsigned int burst; /* what a call of receive gives, at most */
 	unsigned int window; /* inbound: replay window; 0: none */
 	bool timed; /* what comes is told, and timed; see handoff.c */
+	bool mixed; /* tunnels of all kinds, for streams that differ in that; see compare.c */
+};
+
+/** Streams of a mixed cell, and the tunnels that they are for. */
+enum bench_stream {
+	BENCH_ESP,
+	BENCH_UDP,
+	BENCH_ESP6,
+	BENCH_UDP6,
+	BENCH_MANY, /* all other tunnels, in UDP */
+	BENCH_MAX_STREAMS,
+	BENCH_SINGLES = BENCH_MANY,
 };
 
 /** A cell of one flow, one worker and 64 bytes in UDP, outbound, to be changed where it differs. */
@@ -74,19 +87,10 @@ struct bench_samples {
 	double v[BENCH_MAX_SAMPLES];
 };
 
-/** Gateway, ports and cipher one after the other: the median window of each; 0: nothing came. */
-struct bench_turn {
-	double gw;
-	double ports;
-	double raw;
-};
-
 struct bench_rig;
 
 struct bench_result {
 	struct bench_cell cell;
-	struct bench_turn turn[BENCH_MAX_TURNS];
-	unsigned int n_turns;
 	struct bench_samples gw; /* TSC cycles of CPU time for a packet */
 	struct bench_samples ports;
 	struct bench_samples raw;
@@ -172,9 +176,49 @@ int bench_raw_main(void *raw);
 
 /* measure.c: windows of time */
 
+struct bench_workers {
+	unsigned int first;
+	unsigned int n;
+};
+
+struct bench_windows {
+	unsigned int n;
+	unsigned int ms; /* each; half of it passes before the first */
+	struct bench_samples *cycles; /* TSC cycles of CPU time for a packet */
+	struct bench_samples *pps; /* by the wall clock; may be NULL */
+};
+
+void bench_measure_gw(struct bench_rig *rig, struct bench_workers ws, struct bench_windows *win);
+/** No worker runs. */
+void bench_measure_ports(
+		const struct bench_rig *rig, struct bench_workers ws, struct bench_windows *win);
+void bench_measure_raw(
+		const struct bench_cell *cell, struct bench_workers ws, struct bench_windows *win);
 int bench_measure_row(const struct bench_options *opt, struct bench_result *r);
 /** What was dropped, and how idle the workers were, since the statistics were cleared. */
 void bench_note_counters(const struct bench_rig *rig, struct bench_result *r);
+
+/* compare.c: what the targets are about, window by window in one gateway */
+
+/** Windows one after the other; cycles for a packet, 0: nothing came. */
+struct bench_turn {
+	double gw[BENCH_MAX_STREAMS];
+	double ports[BENCH_MAX_STREAMS];
+	double raw[BENCH_MAX_STREAMS];
+};
+
+struct bench_compare {
+	struct bench_result r; /* its cell, and what was checked */
+	/* of the mixed cell: its streams; of two workers: the first, the second, both */
+	unsigned int n;
+	unsigned int n_turns;
+	struct bench_turn turn[BENCH_MAX_TURNS];
+};
+
+/** What to compare into @p c; returns how much. */
+unsigned int bench_compare_rows(
+		const struct bench_options *opt, struct bench_compare *c, unsigned int cpus);
+int bench_compare_measure(struct bench_compare *c);
 
 /* matrix.c: which rows there are */
 
@@ -196,6 +240,10 @@ uint32_t bench_spi(unsigned int tunnel, unsigned int worker, enum ipsec_pcpu_dir
 /** The outer address of the gateway (@p host 1) or its peer (2). */
 union ipsec_pcpu_addr bench_outer_addr(bool ip6, unsigned int host);
 
+/** What a tunnel of a cell has outside. */
+bool bench_tunnel_encap(const struct bench_cell *cell, unsigned int tunnel);
+bool bench_tunnel_ip6(const struct bench_cell *cell, unsigned int tunnel);
+
 /** Make the packets that the input port is to deliver. NULL: no memory. */
 struct bench_traffic *bench_traffic_new(
 		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
@@ -208,11 +256,12 @@ void bench_traffic_set_sa(struct bench_traffic *t, unsigned int worker, struct i
 /** The first packet comes next. No worker polls. */
 void bench_traffic_rewind(struct bench_traffic *t);
 /**
- * Timed cell: from now on a worker's queue of the input port delivers packets for the SAs
- * of @p owner; -1: none, as it is at first. No worker polls.
+ * From now on a worker's queue of the input port delivers packets of a stream (0 in a cell that is
+ * not mixed) for the SAs of @p owner; -1: none, as it is at first in a timed cell.
  */
-void bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner);
-/** The same: TSC cycles that the worker has spent in our burst functions. Its own thread. */
+void bench_traffic_deliver(
+		struct bench_traffic *t, unsigned int worker, int owner, unsigned int stream);
+/** Timed cell: TSC cycles that the worker has spent in our burst functions. Its own thread. */
 uint64_t bench_traffic_tsc(const struct bench_traffic *t, unsigned int worker);
 /**
  * Put our burst functions in place of the drivers'. No worker polls; ethdev
@@ -283,6 +332,8 @@ int bench_load_start(const struct bench_options *opt, struct bench_load *l);
 struct bench_all {
 	struct bench_result *row;
 	unsigned int n;
+	struct bench_compare *compare;
+	unsigned int n_compare;
 	struct bench_handoff *handoff;
 	unsigned int n_handoff;
 	struct bench_load load;

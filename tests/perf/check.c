@@ -2,6 +2,7 @@
 
 /* Was it the right thing that was measured? What the output port got, as the peer sees it. */
 
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,8 +15,10 @@
 void
 bench_traffic_capture(struct bench_traffic *t, unsigned int ms)
 {
-	for (unsigned int w = 0; w < t->cell.workers; w++)
+	for (unsigned int w = 0; w < t->cell.workers; w++) {
+		t->captured[w].n = 0;
 		__atomic_store_n(&t->sink[w].capture, &t->captured[w], __ATOMIC_RELEASE);
+	}
 	/* of a timed cell only the last one's packets are looked at */
 	for (unsigned int w = t->cell.timed ? t->cell.workers - 1 : 0; w < t->cell.workers; w++) {
 		struct capture *c = &t->captured[w];
@@ -28,16 +31,16 @@ bench_traffic_capture(struct bench_traffic *t, unsigned int ms)
 	bench_sleep_ms(2);
 }
 
+/** Where ESP starts in an IP packet; @p l4_len: of that, UDP. */
 static uint16_t
-outer_ip_len(const struct bench_cell *cell)
+esp_offset(const uint8_t *ip, uint16_t *l4_len)
 {
-	return cell->ip6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr);
-}
+	bool is6 = ip[0] >> 4 == 6;
+	uint8_t proto = is6 ? ((const struct rte_ipv6_hdr *)ip)->proto
+			    : ((const struct rte_ipv4_hdr *)ip)->next_proto_id;
 
-static uint16_t
-outer_udp_len(const struct bench_cell *cell)
-{
-	return cell->encap ? sizeof(struct rte_udp_hdr) : 0;
+	*l4_len = proto == IPPROTO_UDP ? sizeof(struct rte_udp_hdr) : 0;
+	return (is6 ? sizeof(struct rte_ipv6_hdr) : sizeof(struct rte_ipv4_hdr)) + *l4_len;
 }
 
 /** A captured ESP packet as the peer takes it; false: it does not. */
@@ -46,11 +49,12 @@ peer_decrypts(struct bench_traffic *t, struct rte_mbuf *m)
 {
 	struct rte_mbuf *pkts[1] = {m};
 	uint32_t tunnel, worker;
+	uint16_t l4_len;
 	rte_be32_t spi;
 	uint8_t why[1];
 
-	m->l3_len = outer_ip_len(&t->cell);
-	m->l4_len = outer_udp_len(&t->cell);
+	m->l3_len = esp_offset(rte_pktmbuf_mtod(m, const uint8_t *), &l4_len) - l4_len;
+	m->l4_len = l4_len;
 	memcpy(&spi, rte_pktmbuf_mtod_offset(m, uint8_t *, m->l3_len + m->l4_len), sizeof(spi));
 	tunnel = rte_be_to_cpu_32(spi) >> 8 & 0xffff;
 	worker = rte_be_to_cpu_32(spi) & 0xff;
@@ -88,15 +92,17 @@ compare_u64(const void *a, const void *b)
 static unsigned int
 count_duplicates(const struct bench_traffic *t)
 {
-	size_t off = TRAFFIC_HEADROOM + sizeof(struct rte_ether_hdr) + outer_ip_len(&t->cell) +
-			outer_udp_len(&t->cell);
+	const size_t l3 = TRAFFIC_HEADROOM + sizeof(struct rte_ether_hdr);
 	uint64_t seen[BENCH_MAX_WORKERS * TRAFFIC_CAPTURED];
 	unsigned int n = 0, found = 0;
 
 	for (unsigned int w = 0; w < t->cell.workers; w++)
-		for (unsigned int i = 0; i < t->captured[w].n; i++)
-			memcpy(&seen[n++], t->captured[w].data + i * (size_t)t->buf_len + off,
-					sizeof(seen[0]));
+		for (unsigned int i = 0; i < t->captured[w].n; i++) {
+			const uint8_t *ip = t->captured[w].data + i * (size_t)t->buf_len + l3;
+			uint16_t l4_len, esp = esp_offset(ip, &l4_len);
+
+			memcpy(&seen[n++], ip + esp, sizeof(seen[0]));
+		}
 	qsort(seen, n, sizeof(seen[0]), compare_u64);
 	for (unsigned int i = 1; i < n; i++)
 		found += seen[i] == seen[i - 1];

@@ -150,8 +150,8 @@ medians(const struct side *s, double *ports, double *gw)
 static void
 deliver(struct bench_rig *rig, int to_other, int to_owner)
 {
-	bench_traffic_deliver(rig->traffic, OTHER, to_other);
-	bench_traffic_deliver(rig->traffic, OWNER, to_owner);
+	bench_traffic_deliver(rig->traffic, OTHER, to_other, 0);
+	bench_traffic_deliver(rig->traffic, OWNER, to_owner, 0);
 }
 
 static void

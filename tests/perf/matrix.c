@@ -51,9 +51,8 @@ struct line {
 };
 
 static const struct line quick[] = {
-		{B64, ESP | UDP | ESP6, ONE},
+		{B64, ESP | UDP, ONE},
 		{B64, UDP, TWO},
-		{B64, UDP, ONE, .tunnels = 64, .flows = 64},
 		{B1420 | IMIX, ESP, ONE},
 };
 

@@ -12,7 +12,7 @@
 
 #include "bench.h"
 
-#define WARM_MS 5
+#define START_MS 500 /* at most: the cipher alone is set up where it runs */
 
 void
 bench_sample(struct bench_samples *s, double v)
@@ -46,42 +46,41 @@ struct snapshot {
 	uint64_t packets;
 };
 
-/** CPU time and packets of a set of lcores; @p packets by number of the worker. */
+/** Packets that a worker has moved. */
 typedef uint64_t packets_fn(void *arg, unsigned int worker);
 
 static void
-snap(struct snapshot *s, unsigned int workers, packets_fn *packets, void *arg)
+snap(struct snapshot *s, struct bench_workers ws, packets_fn *packets, void *arg)
 {
 	*s = (struct snapshot){.wall_ns = bench_wall_ns()};
-	for (unsigned int i = 0; i < workers; i++) {
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++) {
 		s->cpu_ns += bench_cpu_ns(bench_lcore(i));
 		s->packets += packets(arg, i);
 	}
 }
 
-/** Some windows; returns the median of them. */
-static double
-measure(const struct bench_options *opt, unsigned int workers, packets_fn *packets, void *arg,
-		struct bench_samples *cycles, struct bench_samples *pps)
+static void
+measure(struct bench_workers ws, packets_fn *packets, void *arg, struct bench_windows *win)
 {
-	struct bench_samples these = {.n = 0};
 	struct snapshot a, b;
 
-	bench_sleep_ms(WARM_MS);
-	for (unsigned int i = 0; i < BENCH_WINDOWS; i++) {
-		snap(&a, workers, packets, arg);
-		bench_sleep_ms(opt->window_ms);
-		snap(&b, workers, packets, arg);
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++)
+		for (unsigned int ms = 0; ms < START_MS && packets(arg, i) == 0; ms++)
+			bench_sleep_ms(1);
+	bench_sleep_ms((win->ms + 1) / 2);
+	for (unsigned int i = 0; i < win->n; i++) {
+		snap(&a, ws, packets, arg);
+		bench_sleep_ms(win->ms);
+		snap(&b, ws, packets, arg);
 		if (b.packets == a.packets)
 			continue;
-		bench_sample(&these,
+		bench_sample(win->cycles,
 				(double)(b.cpu_ns - a.cpu_ns) * rte_get_tsc_hz() / 1e9 /
 						(b.packets - a.packets));
-		bench_sample(cycles, these.v[these.n - 1]);
-		if (pps != NULL)
-			bench_sample(pps, (b.packets - a.packets) * 1e9 / (b.wall_ns - a.wall_ns));
+		if (win->pps != NULL)
+			bench_sample(win->pps,
+					(b.packets - a.packets) * 1e9 / (b.wall_ns - a.wall_ns));
 	}
-	return bench_percentile(&these, 0.5);
 }
 
 static uint64_t
@@ -108,42 +107,43 @@ raw_packets(void *arg, unsigned int worker)
 	return __atomic_load_n(&raw[worker].count.packets, __ATOMIC_RELAXED);
 }
 
-static double
-measure_ports(const struct bench_options *opt, const struct bench_rig *rig, struct bench_result *r)
+void
+bench_measure_gw(struct bench_rig *rig, struct bench_workers ws, struct bench_windows *win)
+{
+	measure(ws, gw_packets, rig, win);
+}
+
+void
+bench_measure_ports(const struct bench_rig *rig, struct bench_workers ws, struct bench_windows *win)
 {
 	static struct bench_io io[BENCH_MAX_WORKERS];
-	double median;
 
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++) {
 		io[i] = (struct bench_io){.in = rig->in, .out = rig->out, .queue = i};
 		rte_eal_remote_launch(bench_io_main, &io[i], bench_lcore(i));
 	}
-	median = measure(opt, r->cell.workers, io_packets, io, &r->ports, NULL);
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
+	measure(ws, io_packets, io, win);
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++) {
 		__atomic_store_n(&io[i].stop, true, __ATOMIC_RELAXED);
 		rte_eal_wait_lcore(bench_lcore(i));
 	}
-	return median;
 }
 
-/** On all workers' lcores: where two CPUs share a core, that is a limit, too. */
-static double
-measure_raw(const struct bench_options *opt, struct bench_result *r)
+void
+bench_measure_raw(const struct bench_cell *cell, struct bench_workers ws, struct bench_windows *win)
 {
 	static struct bench_raw raw[BENCH_MAX_WORKERS];
-	double median;
 
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++) {
 		raw[i] = (struct bench_raw){
-				.algo = r->cell.algo, .dir = r->cell.dir, .size = r->cell.size};
+				.algo = cell->algo, .dir = cell->dir, .size = cell->size};
 		rte_eal_remote_launch(bench_raw_main, &raw[i], bench_lcore(i));
 	}
-	median = measure(opt, r->cell.workers, raw_packets, raw, &r->raw, NULL);
-	for (unsigned int i = 0; i < r->cell.workers; i++) {
+	measure(ws, raw_packets, raw, win);
+	for (unsigned int i = ws.first; i < ws.first + ws.n; i++) {
 		__atomic_store_n(&raw[i].stop, true, __ATOMIC_RELAXED);
 		rte_eal_wait_lcore(bench_lcore(i));
 	}
-	return median;
 }
 
 /* One row */
@@ -164,20 +164,24 @@ bench_note_counters(const struct bench_rig *rig, struct bench_result *r)
 		r->idle = RTE_MAX(r->idle, (double)c.idle_loops / c.loops);
 }
 
-/** Gateway, ports, cipher. */
+/** Gateway, ports, cipher: this on all workers' lcores, too, for CPUs may share a core. */
 static int
-take_turn(const struct bench_options *opt, struct bench_rig *rig, struct bench_result *r)
+alternate(const struct bench_options *opt, struct bench_rig *rig, struct bench_result *r)
 {
-	struct bench_turn turn;
+	const struct bench_workers ws = {.n = r->cell.workers};
+	struct bench_windows win = {.n = BENCH_WINDOWS, .ms = opt->window_ms};
 
 	gw_stats_clear(rig->gw);
-	turn.gw = measure(opt, r->cell.workers, gw_packets, rig, &r->gw, &r->gw_pps);
+	win.cycles = &r->gw;
+	win.pps = &r->gw_pps;
+	bench_measure_gw(rig, ws, &win);
 	bench_note_counters(rig, r);
 	bench_rig_halt(rig);
-	turn.ports = measure_ports(opt, rig, r);
-	turn.raw = measure_raw(opt, r);
-	if (r->n_turns < BENCH_MAX_TURNS)
-		r->turn[r->n_turns++] = turn;
+	win.pps = NULL;
+	win.cycles = &r->ports;
+	bench_measure_ports(rig, ws, &win);
+	win.cycles = &r->raw;
+	bench_measure_raw(&r->cell, ws, &win);
 	return bench_rig_resume(rig);
 }
 
@@ -192,7 +196,7 @@ bench_measure_row(const struct bench_options *opt, struct bench_result *r)
 	bench_traffic_capture(rig.traffic, 500);
 	bench_traffic_check(rig.traffic, r);
 	for (unsigned int i = 0; rc == 0 && i < BENCH_ALTERNATIONS; i++)
-		rc = take_turn(opt, &rig, r);
+		rc = alternate(opt, &rig, r);
 	bench_rig_down(&rig, r);
 	return rc;
 }

@@ -68,14 +68,64 @@ bench_outer_addr(bool ip6, unsigned int host)
 	return a;
 }
 
+bool
+bench_tunnel_encap(const struct bench_cell *cell, unsigned int tunnel)
+{
+	if (!cell->mixed)
+		return cell->encap;
+	return tunnel >= BENCH_SINGLES || tunnel == BENCH_UDP || tunnel == BENCH_UDP6;
+}
+
+bool
+bench_tunnel_ip6(const struct bench_cell *cell, unsigned int tunnel)
+{
+	return cell->mixed ? tunnel == BENCH_ESP6 || tunnel == BENCH_UDP6 : cell->ip6;
+}
+
+/** In a mixed cell packets for the tunnels that have a stream of their own come first. */
+static unsigned int
+first_of_many(const struct bench_cell *cell)
+{
+	return cell->mixed ? BENCH_SINGLES * MIN_PACKETS : 0;
+}
+
+static unsigned int
+tunnel_of(const struct bench_cell *cell, unsigned int i)
+{
+	unsigned int singles = cell->mixed ? BENCH_SINGLES : 0;
+
+	if (i < first_of_many(cell))
+		return i / MIN_PACKETS;
+	return singles + (i - first_of_many(cell)) % (cell->tunnels - singles);
+}
+
+static unsigned int
+flow_of(const struct bench_cell *cell, unsigned int i)
+{
+	unsigned int singles = cell->mixed ? BENCH_SINGLES : 0;
+
+	if (i < first_of_many(cell))
+		return 0;
+	return (i - first_of_many(cell)) / (cell->tunnels - singles) % cell->flows;
+}
+
+static uint32_t
+count_packets(const struct bench_cell *cell)
+{
+	if (cell->mixed)
+		return first_of_many(cell) + (cell->tunnels - BENCH_SINGLES) * cell->flows;
+	return RTE_MAX((uint32_t)(cell->window != 0 ? WINDOW_PACKETS : MIN_PACKETS),
+			cell->tunnels * cell->flows);
+}
+
 /** The IP packet number @p i of a worker, as it is before the gateway. Its payload names it. */
 static void
 write_inner(const struct bench_cell *cell, unsigned int worker, unsigned int i, uint8_t *p)
 {
 	struct rte_ipv4_hdr *ip = (struct rte_ipv4_hdr *)p;
 	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(ip + 1);
-	unsigned int tunnel = i % cell->tunnels;
-	unsigned int flow = i / cell->tunnels % cell->flows;
+	unsigned int tunnel = tunnel_of(cell, i);
+	unsigned int flow = flow_of(cell, i);
 	rte_be32_t here = ip4(10, 1, 0, 10);
 	rte_be32_t there = ip4(10, 100 + tunnel / 256, tunnel % 256, 10 + worker);
 	uint32_t len = bench_inner_len(cell->size, i);
@@ -102,19 +152,21 @@ make_sa(struct bench_traffic *t, unsigned int tunnel, unsigned int worker)
 {
 	const struct bench_cell *cell = &t->cell;
 	bool out = cell->dir == IPSEC_PCPU_OUT;
+	bool ip6 = bench_tunnel_ip6(cell, tunnel);
+	uint16_t encap_port = bench_tunnel_encap(cell, tunnel) ? 4500 : 0;
 	struct ipsec_pcpu_sa *sa = traffic_sa(t, tunnel, worker);
 	struct ipsec_pcpu_sa_params prm = {
 			.dir = out ? IPSEC_PCPU_IN : IPSEC_PCPU_OUT,
 			.spi = bench_spi(tunnel, worker, cell->dir),
 			.algo = cell->algo,
 			.esn = true,
-			.family = cell->ip6 ? AF_INET6 : AF_INET,
+			.family = ip6 ? AF_INET6 : AF_INET,
 			.ttl = 64,
 			.dscp = IPSEC_PCPU_DSCP_COPY,
-			.saddr = bench_outer_addr(cell->ip6, out ? 1 : 2),
-			.daddr = bench_outer_addr(cell->ip6, out ? 2 : 1),
-			.encap_sport = cell->encap ? 4500 : 0,
-			.encap_dport = cell->encap ? 4500 : 0,
+			.saddr = bench_outer_addr(ip6, out ? 1 : 2),
+			.daddr = bench_outer_addr(ip6, out ? 2 : 1),
+			.encap_sport = encap_port,
+			.encap_dport = encap_port,
 	};
 
 	bench_key(cell->algo, tunnel, worker, cell->dir, prm.key);
@@ -128,12 +180,14 @@ make_sa(struct bench_traffic *t, unsigned int tunnel, unsigned int worker)
 static int
 make_packet(struct bench_traffic *t, unsigned int worker, unsigned int i, struct packet *p)
 {
-	struct ipsec_pcpu_sa *sa = traffic_sa(t, i % t->cell.tunnels, worker);
+	unsigned int tunnel = tunnel_of(&t->cell, i);
+	struct ipsec_pcpu_sa *sa = traffic_sa(t, tunnel, worker);
 	bool in = t->cell.dir == IPSEC_PCPU_IN;
 	struct rte_ether_hdr eth = {.dst_addr = t->in_mac,
 			.src_addr = BENCH_HOST_MAC,
-			.ether_type = in && t->cell.ip6 ? RTE_BE16(RTE_ETHER_TYPE_IPV6)
-							: RTE_BE16(RTE_ETHER_TYPE_IPV4)};
+			.ether_type = in && bench_tunnel_ip6(&t->cell, tunnel)
+					? RTE_BE16(RTE_ETHER_TYPE_IPV6)
+					: RTE_BE16(RTE_ETHER_TYPE_IPV4)};
 	struct rte_mbuf m, *pkts[1] = {&m};
 	struct rte_ipv4_hdr *ip;
 	uint8_t why[1];
@@ -154,34 +208,45 @@ make_packet(struct bench_traffic *t, unsigned int worker, unsigned int i, struct
 	return 0;
 }
 
-/** The order of delivery: random where there are several flows or tunnels, but always the same. */
-static int
-make_source(struct bench_traffic *t, unsigned int worker)
+/** A random order, but always the same. */
+static void
+shuffle(struct stream *s)
 {
-	struct source *s = &t->source[worker];
 	uint32_t seed = 12345;
 
-	s->n = t->n_packets;
-	s->burst = t->cell.burst;
-	s->own = rte_malloc("order", s->n * sizeof(s->own[0]), RTE_CACHE_LINE_SIZE);
-	if (s->own == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < s->n; i++)
-		s->own[i] = &t->packets[worker * t->n_packets + i];
-	/* of a timed cell nothing comes before it is asked for */
-	if (!t->cell.timed)
-		s->order = s->own;
-	if (t->cell.tunnels * t->cell.flows == 1)
-		return 0;
 	for (uint32_t i = s->n - 1; i > 0; i--) {
-		const struct packet *p = s->own[i];
+		const struct packet *p = s->order[i];
 		uint32_t k;
 
 		seed = seed * 1664525 + 1013904223;
 		k = (uint64_t)seed * (i + 1) >> 32;
-		s->own[i] = s->own[k];
-		s->own[k] = p;
+		s->order[i] = s->order[k];
+		s->order[k] = p;
 	}
+}
+
+/** Streams of single tunnels, in a mixed cell, and one of all the others. */
+static int
+make_source(struct bench_traffic *t, unsigned int worker)
+{
+	struct source *s = &t->source[worker];
+	struct stream *streams = t->stream[worker];
+	unsigned int many = t->cell.mixed ? BENCH_MANY : 0;
+
+	s->burst = t->cell.burst;
+	s->own = rte_malloc("order", t->n_packets * sizeof(s->own[0]), RTE_CACHE_LINE_SIZE);
+	if (s->own == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < t->n_packets; i++)
+		s->own[i] = &t->packets[worker * t->n_packets + i];
+	for (unsigned int i = 0; i < many; i++)
+		streams[i] = (struct stream){.order = s->own + i * MIN_PACKETS, .n = MIN_PACKETS};
+	streams[many] = (struct stream){.order = s->own + first_of_many(&t->cell),
+			.n = t->n_packets - first_of_many(&t->cell)};
+	if (t->cell.tunnels * t->cell.flows > 1 && streams[many].n > 0)
+		shuffle(&streams[many]);
+	/* of a timed cell nothing comes before it is asked for */
+	s->stream = t->cell.timed ? NULL : streams;
 	return 0;
 }
 
@@ -202,9 +267,7 @@ make_room(struct bench_traffic *t)
 	const struct bench_cell *cell = &t->cell;
 	uint32_t inner = largest_inner(cell->size), n;
 
-	t->n_packets = RTE_MAX((uint32_t)MIN_PACKETS, cell->tunnels * cell->flows);
-	if (cell->window != 0)
-		t->n_packets = RTE_MAX(t->n_packets, (uint32_t)WINDOW_PACKETS);
+	t->n_packets = count_packets(cell);
 	n = cell->workers * t->n_packets;
 	t->buf_len = RTE_ALIGN_CEIL(
 			TRAFFIC_HEADROOM + IPSEC_PCPU_MAX_HEAD + inner + IPSEC_PCPU_MAX_TAIL,

@@ -223,17 +223,6 @@ bench_report(FILE *out, const struct bench_options *opt, const struct bench_all 
 				l->memory_mb, l->pools_mb, l->sa_bytes);
 }
 
-/** Gateway, ports and cipher one after the other: to compare rows turn by turn. */
-static void
-json_turns(FILE *f, const struct bench_result *r)
-{
-	fprintf(f, "\"turns\": [");
-	for (unsigned int i = 0; i < r->n_turns; i++)
-		fprintf(f, "%s[%.1f, %.1f, %.1f]", i == 0 ? "" : ", ", r->turn[i].gw,
-				r->turn[i].ports, r->turn[i].raw);
-	fprintf(f, "], ");
-}
-
 static void
 json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result *r)
 {
@@ -257,7 +246,6 @@ json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result 
 			"\"minus_ports_median\": %.1f, ",
 			bench_percentile(&r->raw, MEDIAN), bench_percentile(&r->ports, MEDIAN),
 			bench_percentile(&r->gw, MEDIAN), minus_ports(r, MEDIAN));
-	json_turns(f, r);
 	fprintf(f, "\"pps_median\": %.0f, \"scaling_cpu\": %.3f, \"scaling_wall\": %.3f, ",
 			bench_percentile(&r->gw_pps, MEDIAN), scaling(all, n, r, QUIET),
 			scaling_wall(all, n, r));
@@ -267,6 +255,37 @@ json_row(FILE *f, struct bench_result *all, unsigned int n, struct bench_result 
 			", \"leaked\": %" PRIu64 "}",
 			r->packets, r->drops, r->idle, r->checked, r->wrong, r->duplicates, r->lost,
 			r->leaked);
+}
+
+static void
+json_values(FILE *f, bool first, const char *name, const double v[], unsigned int n)
+{
+	fprintf(f, "%s\"%s\": [", first ? "" : ", ", name);
+	for (unsigned int i = 0; i < n; i++)
+		fprintf(f, "%s%.1f", i == 0 ? "" : ", ", v[i]);
+	fprintf(f, "]");
+}
+
+static void
+json_compare(FILE *f, struct bench_compare *c)
+{
+	const struct bench_result *r = &c->r;
+	char text[12];
+
+	fprintf(f, "{\"dir\": \"%s\", \"size\": \"%s\", \"workers\": %u, \"turns\": [",
+			r->cell.dir == IPSEC_PCPU_OUT ? "out" : "in", size_text(&r->cell, text),
+			r->cell.workers);
+	for (unsigned int i = 0; i < c->n_turns; i++) {
+		fprintf(f, "%s\n{", i == 0 ? "" : ",");
+		json_values(f, true, "gw", c->turn[i].gw, c->n);
+		json_values(f, false, "ports", c->turn[i].ports, c->n);
+		json_values(f, false, "raw", c->turn[i].raw, r->cell.mixed ? 1 : c->n);
+		fprintf(f, "}");
+	}
+	fprintf(f,
+			"], \"drops\": %" PRIu64 ", \"checked\": %u, \"wrong\": %u, "
+			"\"duplicates\": %u, \"lost\": %" PRId64 ", \"leaked\": %" PRIu64 "}",
+			r->drops, r->checked, r->wrong, r->duplicates, r->lost, r->leaked);
 }
 
 static void
@@ -316,6 +335,11 @@ bench_report_json(const struct bench_options *opt, const struct bench_all *all)
 	for (unsigned int i = 0; i < all->n; i++) {
 		json_row(f, all->row, all->n, &all->row[i]);
 		fprintf(f, "%s\n", i + 1 < all->n ? "," : "");
+	}
+	fprintf(f, "],\n\"compare\": [\n");
+	for (unsigned int i = 0; i < all->n_compare; i++) {
+		json_compare(f, &all->compare[i]);
+		fprintf(f, "%s\n", i + 1 < all->n_compare ? "," : "");
 	}
 	fprintf(f, "],\n\"handoff\": [\n");
 	for (unsigned int i = 0; i < all->n_handoff; i++) {

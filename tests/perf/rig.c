@@ -40,7 +40,7 @@ put_side(FILE *f, const struct bench_cell *cell, unsigned int tunnel, unsigned i
 {
 	fprintf(f, "\t\t%s = { spi = 0x%08x; ", dir == IPSEC_PCPU_OUT ? "out" : "in",
 			bench_spi(tunnel, worker, dir));
-	if (cell->encap)
+	if (bench_tunnel_encap(cell, tunnel))
 		fprintf(f, "sport = %u; dport = 4500; ", 49152 + worker);
 	fprintf(f, "key = \"");
 	put_key(f, cell, tunnel, worker, dir);
@@ -50,13 +50,15 @@ put_side(FILE *f, const struct bench_cell *cell, unsigned int tunnel, unsigned i
 static void
 put_tunnel(FILE *f, const struct bench_cell *cell, unsigned int t)
 {
+	bool ip6 = bench_tunnel_ip6(cell, t);
+
 	fprintf(f,
 			"%s{ name = \"t%u\"; local = \"%s\"; remote = \"%s\"; algo = \"%s\"; "
 			"replay_window = %u;\n"
 			"\tselectors = ({ local = \"10.1.0.0/16\"; remote = \"10.%u.%u.0/24\"; });\n"
 			"\tsas = (\n",
-			t == 0 ? "" : ", ", t, cell->ip6 ? "2001:db8::1" : "192.0.2.1",
-			cell->ip6 ? "2001:db8::2" : "192.0.2.2", cell->algo->name, cell->window,
+			t == 0 ? "" : ", ", t, ip6 ? "2001:db8::1" : "192.0.2.1",
+			ip6 ? "2001:db8::2" : "192.0.2.2", cell->algo->name, cell->window,
 			100 + t / 256, t % 256);
 	for (unsigned int w = 0; w < cell->workers; w++) {
 		fprintf(f, "\t%s{ pcpu = %u;\n", w == 0 ? "" : ", ", w);
@@ -141,8 +143,10 @@ is_resolved(const struct gw *gw)
 	struct gw_addr host = {.family = AF_INET};
 
 	host.a.ip4 = RTE_BE32(RTE_IPV4(10, 1, 0, 10));
-	return gw_view_route(gw->view, &host)->kind == GW_NH_ETHER &&
-			gw->view->nh[gw->view->tunnel[0].nh].kind == GW_NH_ETHER;
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		if (gw->view->nh[gw->view->tunnel[t].nh].kind != GW_NH_ETHER)
+			return false;
+	return gw_view_route(gw->view, &host)->kind == GW_NH_ETHER;
 }
 
 static void

@@ -64,22 +64,22 @@ bench_traffic_free(struct bench_traffic *t)
 }
 
 static inline uint16_t
-deliver(struct source *s, struct rte_mbuf *pkts[], uint16_t n)
+deliver(struct source *s, struct stream *st, struct rte_mbuf *pkts[], uint16_t n)
 {
-	uint32_t next = s->next;
+	uint32_t next = st->next;
 
-	if (s->order == NULL || rte_pktmbuf_alloc_bulk(s->pool, pkts, n) < 0)
+	if (rte_pktmbuf_alloc_bulk(s->pool, pkts, n) < 0)
 		return 0;
 	for (uint16_t i = 0; i < n; i++) {
-		const struct packet *p = s->order[next];
+		const struct packet *p = st->order[next];
 		struct rte_mbuf *m = pkts[i];
 
 		rte_memcpy(rte_pktmbuf_mtod(m, void *), p->data, p->len);
 		m->data_len = p->len;
 		m->pkt_len = p->len;
-		next = next + 1 == s->n ? 0 : next + 1;
+		next = next + 1 == st->n ? 0 : next + 1;
 	}
-	s->next = next;
+	st->next = next;
 	return n;
 }
 
@@ -87,8 +87,9 @@ static uint16_t
 receive(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 {
 	struct source *s = queue;
+	struct stream *st = __atomic_load_n(&s->stream, __ATOMIC_ACQUIRE);
 
-	return deliver(s, pkts, RTE_MIN(n, s->burst));
+	return st == NULL ? 0 : deliver(s, st, pkts, RTE_MIN(n, s->burst));
 }
 
 /**
@@ -99,11 +100,12 @@ static uint16_t
 receive_window(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 {
 	struct source *s = queue;
+	struct stream *st = s->stream;
 
-	if (s->next == 0)
+	if (st->next == 0)
 		replay_init(&s->sa->replay, s->sa->seen, s->window, 0);
 	n = RTE_MIN(n, s->burst);
-	return deliver(s, pkts, RTE_MIN(n, s->n - s->next));
+	return deliver(s, st, pkts, RTE_MIN(n, st->n - st->next));
 }
 
 static __rte_noinline void
@@ -142,7 +144,7 @@ receive_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 	struct source *s = queue;
 	uint64_t start;
 
-	if (s->order == NULL)
+	if (s->stream == NULL)
 		return 0;
 	start = rte_rdtsc();
 	n = receive(s, pkts, n);
@@ -164,9 +166,11 @@ transmit_timed(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 }
 
 void
-bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner)
+bench_traffic_deliver(struct bench_traffic *t, unsigned int worker, int owner, unsigned int stream)
 {
-	t->source[worker].order = owner < 0 ? NULL : t->source[owner].own;
+	struct stream *st = owner < 0 ? NULL : &t->stream[owner][stream];
+
+	__atomic_store_n(&t->source[worker].stream, st, __ATOMIC_RELEASE);
 }
 
 uint64_t
@@ -186,7 +190,8 @@ void
 bench_traffic_rewind(struct bench_traffic *t)
 {
 	for (unsigned int w = 0; w < t->cell.workers; w++)
-		t->source[w].next = 0;
+		for (unsigned int i = 0; i < BENCH_MAX_STREAMS; i++)
+			t->stream[w][i].next = 0;
 }
 
 void

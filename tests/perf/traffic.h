@@ -21,12 +21,17 @@ struct packet {
 	uint8_t *inner; /* as it is expected at the other end: TTL one less */
 };
 
-/** A queue of the input port: what it delivers, again and again. */
-struct source {
-	const struct packet **order; /* of its own or another's; NULL: nothing */
-	const struct packet **own; /* order of the packets for its worker's SAs */
+/** Packets in an order, again and again. */
+struct stream {
+	const struct packet **order;
 	uint32_t n;
-	uint32_t next;
+	uint32_t next; /* of the worker that gets them */
+} __rte_cache_aligned;
+
+/** A queue of the input port. */
+struct source {
+	struct stream *stream; /* what it delivers: of its own or another's; NULL: nothing */
+	const struct packet **own; /* order of the packets for its worker's SAs */
 	struct rte_mempool *pool;
 	uint16_t burst; /* at most */
 	uint64_t tsc; /* spent here; timed cell only */
@@ -59,6 +64,7 @@ struct bench_traffic {
 	uint32_t n_packets;
 	uint32_t buf_len; /* enough for any packet of the cell, before and after */
 	struct source source[BENCH_MAX_WORKERS];
+	struct stream stream[BENCH_MAX_WORKERS][BENCH_MAX_STREAMS];
 	struct sink sink[BENCH_MAX_WORKERS];
 	struct capture captured[BENCH_MAX_WORKERS];
 	struct source no_source;

@@ -4,8 +4,8 @@
 
 Makes size-out.svg and size-in.svg (throughput by frame size: cipher alone, the gateway
 without its ports and with them), workers-*.svg (one worker and two), peer-*.svg (beside
-ipsec-secgw) and handoff.svg (cycles by burst). A picture whose rows were not measured is
-not made.
+ipsec-secgw), handoff.svg and burst.svg (cycles by burst) and sas.svg (cycles by number of
+SAs). A picture whose rows were not measured is not made.
 """
 
 import json
@@ -94,14 +94,13 @@ def gbps(cycles, size, tsc_hz):
     return size * 8 * tsc_hz / cycles / 1e9 if cycles else None
 
 
-def rows_of(data, **want):
-    """Rows of one tunnel and flow, by size."""
-    found = {}
-    for row in data.get("rows", []):
-        if row["tunnels"] == row["flows"] == 1 and row["size"] != "imix" and \
-                all(row[k] == v for k, v in want.items()):
-            found[int(row["size"])] = row
-    return found
+def rows_of(data, key="size", **want):
+    """Rows that differ in one thing only, by it: all else is as usual, or as wanted."""
+    usual = {"algo": data.get("algo"), "encap": True, "outer": 4, "workers": 1, "tunnels": 1,
+             "flows": 1, "burst": 32, "window": 0}
+    want = {k: v for k, v in {**usual, **want}.items() if k != key}
+    return {int(row[key]): row for row in data.get("rows", [])
+            if row["size"] != "imix" and all(row[k] == v for k, v in want.items())}
 
 
 def machine(data):
@@ -112,7 +111,7 @@ def machine(data):
 
 def plot_size(data, way):
     """Throughput by size: where the cycles of a packet go."""
-    rows = rows_of(data, dir=way, encap=True, workers=1)
+    rows = rows_of(data, dir=way)
     if len(rows) < 2:
         return None
     sizes = sorted(rows)
@@ -126,8 +125,8 @@ def plot_size(data, way):
 
 def plot_workers(data, way):
     """One worker and two, by wall time."""
-    one = rows_of(data, dir=way, encap=True, workers=1)
-    two = rows_of(data, dir=way, encap=True, workers=2)
+    one = rows_of(data, dir=way)
+    two = rows_of(data, dir=way, workers=2)
     sizes = sorted(set(one) & set(two))
     if len(sizes) < 2:
         return None
@@ -153,6 +152,21 @@ def plot_peer(data, way):
     return chart
 
 
+def plot_cycles(data, key, title, x_label):
+    """What the gateway adds to the ports, by burst or by tunnels."""
+    ways = {way: rows_of(data, key, dir=way, size="64") for way in ("out", "in")}
+    points = sorted(set(ways["out"]) & set(ways["in"]))
+    if len(points) < 2:
+        return None
+    chart = Chart(f"{title}, 64 bytes: {machine(data)}", x_label,
+                  "cycles for a packet, quiet", [f"{p:,}" for p in points])
+    for way, rows in ways.items():
+        chart.add(f"gateway less ports, {way}", [rows[p]["minus_ports_quiet"] for p in points])
+    for way, rows in ways.items():
+        chart.add(f"ports alone, {way}", [rows[p]["ports_quiet"] for p in points])
+    return chart
+
+
 def plot_handoff(data):
     """What a packet on the wrong queue costs more, by burst."""
     rows = sorted(data.get("handoff", []), key=lambda r: r["burst"])
@@ -173,7 +187,10 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as f:
         data = json.load(f)
     os.makedirs(sys.argv[2], exist_ok=True)
-    charts = {"handoff": plot_handoff(data)}
+    charts = {"handoff": plot_handoff(data),
+              "burst": plot_cycles(data, "burst", "Bursts", "packets that a call of receive gives"),
+              "sas": plot_cycles(data, "tunnels", "Many SAs",
+                                 "SAs of a direction, one flow each, in random order")}
     for way in ("out", "in"):
         charts["size-" + way] = plot_size(data, way)
         charts["workers-" + way] = plot_workers(data, way)

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * For the verdicts: what differs in one thing, side by side. Where CPUs share a core with
+ * others there are fast and slow tenths of a second, so rows that are a second apart tell
+ * little. Here one gateway has tunnels of all kinds, and the input port delivers for one
+ * kind after the other, in short windows, forwards and backwards; or for one worker, for the
+ * other, for both. Ports and cipher alone are in the same turn.
+ */
+
+#include <control/control_priv.h>
+
+#include "bench.h"
+
+#define TURNS 20 /* while the gateway is up */
+#define WINDOW_MS 3
+#define MANY_TUNNELS 64
+#define MANY_FLOWS 64
+
+static struct bench_workers
+workers_of(const struct bench_compare *c, unsigned int variant)
+{
+	if (c->r.cell.mixed)
+		return (struct bench_workers){.first = 0, .n = 1};
+	if (variant < c->r.cell.workers)
+		return (struct bench_workers){.first = variant, .n = 1};
+	return (struct bench_workers){.first = 0, .n = c->r.cell.workers};
+}
+
+/** From now on packets come for this one. */
+static struct bench_workers
+choose(const struct bench_compare *c, struct bench_rig *rig, unsigned int variant)
+{
+	struct bench_workers ws = workers_of(c, variant);
+
+	for (unsigned int w = 0; w < c->r.cell.workers; w++)
+		bench_traffic_deliver(rig->traffic, w,
+				w >= ws.first && w < ws.first + ws.n ? (int)w : -1,
+				c->r.cell.mixed ? variant : 0);
+	return ws;
+}
+
+static double
+only(struct bench_samples *s)
+{
+	double v = s->n == 0 ? 0 : s->v[0];
+
+	s->n = 0;
+	return v;
+}
+
+static int
+take_turn(struct bench_rig *rig, struct bench_compare *c)
+{
+	static struct bench_samples cycles;
+	struct bench_windows win = {.n = 1, .ms = WINDOW_MS, .cycles = &cycles};
+	struct bench_turn turn = {.gw = {0}};
+	bool back = c->n_turns % 2 != 0;
+
+	for (unsigned int i = 0; i < c->n; i++) {
+		unsigned int v = back ? c->n - 1 - i : i;
+
+		bench_measure_gw(rig, choose(c, rig, v), &win);
+		turn.gw[v] = only(&cycles);
+	}
+	bench_rig_halt(rig);
+	for (unsigned int i = 0; i < c->n; i++) {
+		unsigned int v = back ? i : c->n - 1 - i;
+
+		bench_measure_ports(rig, choose(c, rig, v), &win);
+		turn.ports[v] = only(&cycles);
+		/* all kinds of tunnels have the same cipher */
+		if (v == 0 || !c->r.cell.mixed) {
+			bench_measure_raw(&c->r.cell, workers_of(c, v), &win);
+			turn.raw[v] = only(&cycles);
+		}
+	}
+	if (c->n_turns < BENCH_MAX_TURNS)
+		c->turn[c->n_turns++] = turn;
+	return bench_rig_resume(rig);
+}
+
+static void
+check(struct bench_rig *rig, struct bench_compare *c)
+{
+	for (unsigned int v = 0; v < c->n; v++) {
+		if (!c->r.cell.mixed && v < c->r.cell.workers)
+			continue; /* both are looked at together */
+		choose(c, rig, v);
+		/* what came before is through */
+		bench_sleep_ms(2);
+		bench_traffic_capture(rig->traffic, 500);
+		bench_traffic_check(rig->traffic, &c->r);
+	}
+}
+
+int
+bench_compare_measure(struct bench_compare *c)
+{
+	struct bench_rig rig;
+	int rc = bench_rig_up(&rig, &c->r.cell);
+
+	if (rc < 0)
+		return rc;
+	check(&rig, c);
+	for (unsigned int i = 0; rc == 0 && i < TURNS; i++)
+		rc = take_turn(&rig, c);
+	bench_note_counters(&rig, &c->r);
+	bench_rig_down(&rig, &c->r);
+	return rc;
+}
+
+static void
+add(const struct bench_options *opt, struct bench_compare *c, enum ipsec_pcpu_dir dir,
+		unsigned int size, unsigned int n)
+{
+	c->r.cell = bench_cell_default(opt->algo);
+	c->r.cell.dir = dir;
+	c->r.cell.size = size;
+	c->r.cell.mixed = true;
+	c->r.cell.tunnels = BENCH_SINGLES;
+	if (n > BENCH_MANY) {
+		c->r.cell.tunnels += MANY_TUNNELS;
+		c->r.cell.flows = MANY_FLOWS;
+	}
+	c->n = n;
+}
+
+static void
+add_two(const struct bench_options *opt, struct bench_compare *c, enum ipsec_pcpu_dir dir,
+		unsigned int size)
+{
+	c->r.cell = bench_cell_default(opt->algo);
+	c->r.cell.dir = dir;
+	c->r.cell.size = size;
+	c->r.cell.workers = 2;
+	c->n = 3;
+}
+
+unsigned int
+bench_compare_rows(const struct bench_options *opt, struct bench_compare *c, unsigned int cpus)
+{
+	static const enum ipsec_pcpu_dir dirs[] = {IPSEC_PCPU_OUT, IPSEC_PCPU_IN};
+	unsigned int n = 0;
+
+	for (unsigned int d = 0; d < RTE_DIM(dirs); d++) {
+		add(opt, &c[n++], dirs[d], 64, BENCH_MAX_STREAMS);
+		add(opt, &c[n++], dirs[d], 1420, BENCH_SINGLES);
+		add(opt, &c[n++], dirs[d], BENCH_SIZE_IMIX, 1);
+		if (cpus > 1)
+			add_two(opt, &c[n++], dirs[d], 64);
+		if (cpus > 1 && !opt->quick)
+			add_two(opt, &c[n++], dirs[d], 1420);
+	}
+	return n;
+}
