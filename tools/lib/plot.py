@@ -13,13 +13,14 @@ import math
 import os
 import sys
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 160, 48, 52
+RIGHT, HEIGHT = 480, 400  # of them, where the lines are; their names stand right of it
+LEFT, TOP, BOTTOM = 64, 48, 52
+LETTER = 7.2  # how wide one is, at most on average
 COLOURS = ["#1b6ca8", "#c0392b", "#2e8b57", "#8e5ea2", "#777777"]
 FONT = 'font-family="sans-serif" font-size="12"'
 
 
-def nice_step(most, steps=5):
+def nice_step(most, steps=6):
     """1, 2 or 5 times a power of ten, so that about so many steps reach to most."""
     rough = most / steps
     power = 10 ** math.floor(math.log10(rough))
@@ -46,10 +47,16 @@ class Chart:
 
     def x_of(self, i):
         """Of the i-th point."""
-        return LEFT + (WIDTH - LEFT - RIGHT) * (i + 0.5) / len(self.points)
+        return LEFT + (RIGHT - LEFT) * (i + 0.5) / len(self.points)
+
+    def width(self):
+        """Of all, with the names of the lines, or the title where it is longer."""
+        names = RIGHT + 46 + LETTER * max(len(name) for name, _ in self.lines)
+        return math.ceil(max(names, LEFT + 1.1 * LETTER * len(self.title)))
 
     def svg(self):
         """The picture."""
+        width = self.width()
         most = max(v for _, values in self.lines for v in values if v is not None)
         step = nice_step(most)
         top = step * math.ceil(most / step)
@@ -57,18 +64,18 @@ class Chart:
         def y_of(value):
             return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top
 
-        out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" '
-               f'viewBox="0 0 {WIDTH} {HEIGHT}">',
-               f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        out = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT}" '
+               f'viewBox="0 0 {width} {HEIGHT}">',
+               f'<rect width="{width}" height="{HEIGHT}" fill="white"/>',
                f'<text x="{LEFT}" y="24" {FONT} font-weight="bold">{escape(self.title)}</text>',
                f'<text x="{LEFT}" y="{TOP - 8}" {FONT}>{escape(self.y_label)}</text>',
-               f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 12}" {FONT} text-anchor="end">'
+               f'<text x="{RIGHT}" y="{HEIGHT - 12}" {FONT} text-anchor="end">'
                f'{escape(self.x_label)}</text>']
         for i in range(round(top / step) + 1):
             y = y_of(i * step)
-            out.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#dddddd"/>')
+            out.append(f'<path d="M{LEFT} {y:.1f}H{RIGHT}" stroke="#dddddd"/>')
             out.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" {FONT} text-anchor="end">'
-                       f'{i * step:g}</text>')
+                       f'{i * step:,g}</text>')
         for i, point in enumerate(self.points):
             out.append(f'<text x="{self.x_of(i):.1f}" y="{HEIGHT - BOTTOM + 18}" {FONT} '
                        f'text-anchor="middle">{escape(str(point))}</text>')
@@ -85,8 +92,8 @@ class Chart:
         return [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>',
                 *(f'<circle cx="{x:.1f}" cy="{y0:.1f}" r="3" fill="{colour}"/>'
                   for x, y0 in dots),
-                f'<path d="M{WIDTH - RIGHT + 12} {y}h16" stroke="{colour}" stroke-width="2"/>',
-                f'<text x="{WIDTH - RIGHT + 34}" y="{y + 4}" {FONT}>{escape(name)}</text>']
+                f'<path d="M{RIGHT + 12} {y}h16" stroke="{colour}" stroke-width="2"/>',
+                f'<text x="{RIGHT + 34}" y="{y + 4}" {FONT}>{escape(name)}</text>']
 
 
 def gbps(cycles, size, tsc_hz):
@@ -162,8 +169,9 @@ def plot_cycles(data, key, title, x_label):
                   "cycles for a packet, quiet", [f"{p:,}" for p in points])
     for way, rows in ways.items():
         chart.add(f"gateway less ports, {way}", [rows[p]["minus_ports_quiet"] for p in points])
-    for way, rows in ways.items():
-        chart.add(f"ports alone, {way}", [rows[p]["ports_quiet"] for p in points])
+    # hardly different
+    chart.add("ports alone", [(ways["out"][p]["ports_quiet"] + ways["in"][p]["ports_quiet"]) / 2
+                              for p in points])
     return chart
 
 
@@ -187,10 +195,11 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as f:
         data = json.load(f)
     os.makedirs(sys.argv[2], exist_ok=True)
-    charts = {"handoff": plot_handoff(data),
-              "burst": plot_cycles(data, "burst", "Bursts", "packets that a call of receive gives"),
-              "sas": plot_cycles(data, "tunnels", "Many SAs",
-                                 "SAs of a direction, one flow each, in random order")}
+    charts = {
+        "handoff": plot_handoff(data),
+        "burst": plot_cycles(data, "burst", "By burst", "packets that a call of receive gives"),
+        "sas": plot_cycles(data, "tunnels", "By number of SAs",
+                           "SAs of a direction, one flow each, in random order")}
     for way in ("out", "in"):
         charts["size-" + way] = plot_size(data, way)
         charts["workers-" + way] = plot_workers(data, way)
