@@ -23,8 +23,8 @@
 #define BENCH_MAX_COMPARES 16
 #define BENCH_MAX_TUNNELS 10000
 #define BENCH_MAX_SIZE 8900
-#define BENCH_ALTERNATIONS 3 /* of gateway, ports and cipher while a row is up */
-#define BENCH_WINDOWS 4 /* of each in a row */
+#define BENCH_ALTERNATIONS 6 /* of gateway, ports and cipher while a row is up */
+#define BENCH_WINDOWS 2 /* of each in a row */
 
 /** What is measured: one row of the table. */
 struct bench_cell {
