@@ -31,7 +31,6 @@
 #define MAX_HANDOFFS 8
 #define LOAD_TUNNELS 1000
 #define ROUNDS 3
-#define QUICK_ROUNDS 4 /* of few rows */
 #define EAL_ARGS \
 	"bench -m 512 --no-pci --no-telemetry --log-level=lib.eal:error --file-prefix=gw-bench"
 
@@ -211,7 +210,7 @@ parse_options(int argc, char **argv, struct bench_options *opt)
 	}
 	opt->cell.algo = opt->algo;
 	if (opt->rounds == 0)
-		opt->rounds = opt->quick ? QUICK_ROUNDS : ROUNDS;
+		opt->rounds = ROUNDS;
 	return rc;
 }
 

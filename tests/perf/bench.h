@@ -200,17 +200,25 @@ void bench_note_counters(const struct bench_rig *rig, struct bench_result *r);
 
 /* compare.c: what the targets are about, window by window in one gateway */
 
+enum bench_compare_kind {
+	BENCH_KINDS, /* of tunnels: streams of the mixed cell */
+	BENCH_WORKERS, /* the first, the second, both */
+	BENCH_BURSTS, /* 1, 2, 4 ... GW_BURST */
+};
+
+#define BENCH_MAX_VARIANTS 6
+
 /** Windows one after the other; cycles for a packet, 0: nothing came. */
 struct bench_turn {
-	double gw[BENCH_MAX_STREAMS];
-	double ports[BENCH_MAX_STREAMS];
-	double raw[BENCH_MAX_STREAMS];
+	double gw[BENCH_MAX_VARIANTS];
+	double ports[BENCH_MAX_VARIANTS];
+	double raw[BENCH_MAX_VARIANTS]; /* only the first, but for workers */
 };
 
 struct bench_compare {
 	struct bench_result r; /* its cell, and what was checked */
-	/* of the mixed cell: its streams; of two workers: the first, the second, both */
-	unsigned int n;
+	enum bench_compare_kind kind;
+	unsigned int n; /* variants */
 	unsigned int n_turns;
 	struct bench_turn turn[BENCH_MAX_TURNS];
 };
@@ -248,6 +256,8 @@ bool bench_tunnel_ip6(const struct bench_cell *cell, unsigned int tunnel);
 struct bench_traffic *bench_traffic_new(
 		const struct bench_cell *cell, const struct rte_ether_addr *in_mac);
 void bench_traffic_free(struct bench_traffic *t);
+/** From now on a worker gets at most @p burst packets at a time. */
+void bench_traffic_set_burst(struct bench_traffic *t, unsigned int worker, uint16_t burst);
 /**
  * The inbound SA of a worker, of a cell with a window: when all packets have come, its window
  * is put back to where it was at the start, so that they may come again.

@@ -5,8 +5,10 @@
  * others there are fast and slow tenths of a second, so rows that are a second apart tell
  * little. Here one gateway has tunnels of all kinds, and the input port delivers for one
  * kind after the other, in short windows, forwards and backwards; or for one worker, for the
- * other, for both. Ports and cipher alone are in the same turn.
+ * other, for both; or in larger and larger bursts. Ports and cipher alone are in the same turn.
  */
+
+#include <assert.h>
 
 #include <control/control_priv.h>
 
@@ -17,10 +19,12 @@
 #define MANY_TUNNELS 64
 #define MANY_FLOWS 64
 
+static_assert(1 << (BENCH_MAX_VARIANTS - 1) == GW_BURST, "bursts are 1, 2, 4 ... GW_BURST");
+
 static struct bench_workers
 workers_of(const struct bench_compare *c, unsigned int variant)
 {
-	if (c->r.cell.mixed)
+	if (c->kind != BENCH_WORKERS)
 		return (struct bench_workers){.first = 0, .n = 1};
 	if (variant < c->r.cell.workers)
 		return (struct bench_workers){.first = variant, .n = 1};
@@ -36,7 +40,9 @@ choose(const struct bench_compare *c, struct bench_rig *rig, unsigned int varian
 	for (unsigned int w = 0; w < c->r.cell.workers; w++)
 		bench_traffic_deliver(rig->traffic, w,
 				w >= ws.first && w < ws.first + ws.n ? (int)w : -1,
-				c->r.cell.mixed ? variant : 0);
+				c->kind == BENCH_KINDS ? variant : 0);
+	if (c->kind == BENCH_BURSTS)
+		bench_traffic_set_burst(rig->traffic, 0, 1u << variant);
 	return ws;
 }
 
@@ -69,8 +75,8 @@ take_turn(struct bench_rig *rig, struct bench_compare *c)
 
 		bench_measure_ports(rig, choose(c, rig, v), &win);
 		turn.ports[v] = only(&cycles);
-		/* all kinds of tunnels have the same cipher */
-		if (v == 0 || !c->r.cell.mixed) {
+		/* all kinds of tunnels and all bursts have the same cipher */
+		if (v == 0 || c->kind == BENCH_WORKERS) {
 			bench_measure_raw(&c->r.cell, workers_of(c, v), &win);
 			turn.raw[v] = only(&cycles);
 		}
@@ -84,7 +90,7 @@ static void
 check(struct bench_rig *rig, struct bench_compare *c)
 {
 	for (unsigned int v = 0; v < c->n; v++) {
-		if (!c->r.cell.mixed && v < c->r.cell.workers)
+		if (c->kind == BENCH_WORKERS && v < c->r.cell.workers)
 			continue; /* both are looked at together */
 		choose(c, rig, v);
 		/* what came before is through */
@@ -110,47 +116,44 @@ bench_compare_measure(struct bench_compare *c)
 	return rc;
 }
 
-static void
-add(const struct bench_options *opt, struct bench_compare *c, enum ipsec_pcpu_dir dir,
-		unsigned int size, unsigned int n)
+static struct bench_compare *
+add(const struct bench_options *opt, struct bench_compare *c, enum bench_compare_kind kind,
+		enum ipsec_pcpu_dir dir, unsigned int size, unsigned int n)
 {
 	c->r.cell = bench_cell_default(opt->algo);
 	c->r.cell.dir = dir;
 	c->r.cell.size = size;
+	c->kind = kind;
+	c->n = n;
+	if (kind == BENCH_WORKERS)
+		c->r.cell.workers = n - 1;
+	if (kind != BENCH_KINDS)
+		return c + 1;
 	c->r.cell.mixed = true;
 	c->r.cell.tunnels = BENCH_SINGLES;
 	if (n > BENCH_MANY) {
 		c->r.cell.tunnels += MANY_TUNNELS;
 		c->r.cell.flows = MANY_FLOWS;
 	}
-	c->n = n;
-}
-
-static void
-add_two(const struct bench_options *opt, struct bench_compare *c, enum ipsec_pcpu_dir dir,
-		unsigned int size)
-{
-	c->r.cell = bench_cell_default(opt->algo);
-	c->r.cell.dir = dir;
-	c->r.cell.size = size;
-	c->r.cell.workers = 2;
-	c->n = 3;
+	return c + 1;
 }
 
 unsigned int
 bench_compare_rows(const struct bench_options *opt, struct bench_compare *c, unsigned int cpus)
 {
 	static const enum ipsec_pcpu_dir dirs[] = {IPSEC_PCPU_OUT, IPSEC_PCPU_IN};
-	unsigned int n = 0;
+	struct bench_compare *next = c;
 
 	for (unsigned int d = 0; d < RTE_DIM(dirs); d++) {
-		add(opt, &c[n++], dirs[d], 64, BENCH_MAX_STREAMS);
-		add(opt, &c[n++], dirs[d], 1420, BENCH_SINGLES);
-		add(opt, &c[n++], dirs[d], BENCH_SIZE_IMIX, 1);
+		next = add(opt, next, BENCH_KINDS, dirs[d], 64, BENCH_MAX_STREAMS);
+		next = add(opt, next, BENCH_KINDS, dirs[d], 1420, BENCH_SINGLES);
+		next = add(opt, next, BENCH_KINDS, dirs[d], BENCH_SIZE_IMIX, 1);
 		if (cpus > 1)
-			add_two(opt, &c[n++], dirs[d], 64);
+			next = add(opt, next, BENCH_WORKERS, dirs[d], 64, 3);
 		if (cpus > 1 && !opt->quick)
-			add_two(opt, &c[n++], dirs[d], 1420);
+			next = add(opt, next, BENCH_WORKERS, dirs[d], 1420, 3);
+		if (!opt->quick)
+			next = add(opt, next, BENCH_BURSTS, dirs[d], 64, BENCH_MAX_VARIANTS);
 	}
-	return n;
+	return next - c;
 }

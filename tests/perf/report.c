@@ -269,17 +269,18 @@ json_values(FILE *f, bool first, const char *name, const double v[], unsigned in
 static void
 json_compare(FILE *f, struct bench_compare *c)
 {
+	static const char *const kinds[] = {"kinds", "workers", "bursts"};
 	const struct bench_result *r = &c->r;
 	char text[12];
 
-	fprintf(f, "{\"dir\": \"%s\", \"size\": \"%s\", \"workers\": %u, \"turns\": [",
-			r->cell.dir == IPSEC_PCPU_OUT ? "out" : "in", size_text(&r->cell, text),
-			r->cell.workers);
+	fprintf(f, "{\"kind\": \"%s\", \"dir\": \"%s\", \"size\": \"%s\", \"turns\": [",
+			kinds[c->kind], r->cell.dir == IPSEC_PCPU_OUT ? "out" : "in",
+			size_text(&r->cell, text));
 	for (unsigned int i = 0; i < c->n_turns; i++) {
 		fprintf(f, "%s\n{", i == 0 ? "" : ",");
 		json_values(f, true, "gw", c->turn[i].gw, c->n);
 		json_values(f, false, "ports", c->turn[i].ports, c->n);
-		json_values(f, false, "raw", c->turn[i].raw, r->cell.mixed ? 1 : c->n);
+		json_values(f, false, "raw", c->turn[i].raw, c->kind == BENCH_WORKERS ? c->n : 1);
 		fprintf(f, "}");
 	}
 	fprintf(f,

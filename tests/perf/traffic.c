@@ -89,7 +89,8 @@ receive(void *queue, struct rte_mbuf *pkts[], uint16_t n)
 	struct source *s = queue;
 	struct stream *st = __atomic_load_n(&s->stream, __ATOMIC_ACQUIRE);
 
-	return st == NULL ? 0 : deliver(s, st, pkts, RTE_MIN(n, s->burst));
+	n = RTE_MIN(n, __atomic_load_n(&s->burst, __ATOMIC_RELAXED));
+	return st == NULL ? 0 : deliver(s, st, pkts, n);
 }
 
 /**
@@ -177,6 +178,12 @@ uint64_t
 bench_traffic_tsc(const struct bench_traffic *t, unsigned int worker)
 {
 	return t->source[worker].tsc + t->sink[worker].tsc;
+}
+
+void
+bench_traffic_set_burst(struct bench_traffic *t, unsigned int worker, uint16_t burst)
+{
+	__atomic_store_n(&t->source[worker].burst, burst, __ATOMIC_RELAXED);
 }
 
 void

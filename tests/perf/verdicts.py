@@ -16,8 +16,7 @@ WAYS = ("out", "in")
 CIPHER_THERE = {("out", "64"): 78, ("in", "64"): 71, ("out", "1420"): 342, ("in", "1420"): 335}
 ESP, UDP, ESP6, UDP6, MANY = range(5)  # enum bench_stream
 SPREAD = 0.1  # and 1 - this: the tenths that are left out at both ends
-BLOCK = 10  # turns one after the other: their median is one value
-PROCESS_BLOCK = 5  # the same of secgw.py, whose turns are longer
+BLOCK = 3  # turns one after the other: their median is one value; hardly a verdict changes so
 
 
 def percentile(values, p):
@@ -63,22 +62,22 @@ class Verdict:
                 f"{ratio}  {self.text()}")
 
 
-def blocks(turns, block=BLOCK):
+def blocks(turns):
     """Of values turn by turn the median of each block of them, the last, short one left out."""
-    whole = range(0, len(turns) - block + 1, block)
-    return [statistics.median(turns[i:i + block]) for i in whole] or turns
+    whole = range(0, len(turns) - BLOCK + 1, BLOCK)
+    return [statistics.median(turns[i:i + BLOCK]) for i in whole] or turns
 
 
 class Turns:
     """What compare.c has measured window by window."""
 
     def __init__(self, data):
-        self.turns = {(c["dir"], c["size"], c["workers"]): c["turns"]
+        self.turns = {(c["kind"], c["dir"], c["size"]): c["turns"]
                       for c in data.get("compare", [])}
 
     def added(self, way, size, stream):
         """What the gateway adds to the ports: (cycles, cipher alone), of whole turns."""
-        for turn in self.turns.get((way, size, 1), []):
+        for turn in self.turns.get(("kinds", way, size), []):
             gw, ports = turn["gw"], turn["ports"]
             if all(gw) and all(ports) and stream < len(gw) and turn["raw"][0]:
                 yield gw[stream] - ports[stream], turn["raw"][0]
@@ -103,7 +102,7 @@ class Turns:
     def scaling(self, way, size, what="gw"):
         """Two workers' packets for a second of CPU time of each, over those of either alone."""
         return [(t[what][0] + t[what][1]) / t[what][2]
-                for t in self.turns.get((way, size, 2), []) if all(t[what])]
+                for t in self.turns.get(("workers", way, size), []) if all(t[what])]
 
 
 def of_turns(turns):
@@ -142,7 +141,7 @@ def verdicts_of(data):
     for r in data.get("secgw", {}).get("rows", []):
         if r["target"] and r["turns"] and not r["esn"]:
             found.append(Verdict(f"{r['dir']} {r['size']}, ipsec-secgw / gateway",
-                                 blocks(r["turns"], PROCESS_BLOCK), AT_LEAST, r["target"]))
+                                 blocks(r["turns"]), AT_LEAST, r["target"]))
     if data.get("load", {}).get("sas"):
         found.append(Verdict("memory for an SA, bytes", [data["load"]["sa_bytes"]], AT_MOST, 4096))
     rows = data.get("rows", []) + data.get("compare", [])

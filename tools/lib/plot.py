@@ -11,6 +11,7 @@ SAs). A picture whose rows were not measured is not made.
 import json
 import math
 import os
+import statistics
 import sys
 
 RIGHT, HEIGHT = 480, 400  # of them, where the lines are; their names stand right of it
@@ -159,17 +160,35 @@ def plot_peer(data, way):
     return chart
 
 
-def plot_cycles(data, key, title, x_label):
-    """What the gateway adds to the ports, by burst or by tunnels."""
-    ways = {way: rows_of(data, key, dir=way, size="64") for way in ("out", "in")}
+def plot_bursts(data):
+    """What the gateway adds to the ports, by burst: of windows side by side."""
+    turns = {c["dir"]: c["turns"] for c in data.get("compare", []) if c["kind"] == "bursts"}
+    if not turns:
+        return None
+    n = len(turns["out"][0]["gw"])
+    chart = Chart(f"By burst, 64 bytes: {machine(data)}", "packets that a call of receive gives",
+                  "cycles for a packet, median", [2 ** i for i in range(n)])
+    for way in ("out", "in"):
+        chart.add(f"gateway less ports, {way}",
+                  [statistics.median(t["gw"][i] - t["ports"][i] for t in turns[way])
+                   for i in range(n)])
+    # hardly different
+    chart.add("ports alone", [statistics.median(t["ports"][i] for w in turns for t in turns[w])
+                              for i in range(n)])
+    return chart
+
+
+def plot_sas(data):
+    """What the gateway adds to the ports, by number of SAs."""
+    ways = {way: rows_of(data, "tunnels", dir=way, size="64") for way in ("out", "in")}
     points = sorted(set(ways["out"]) & set(ways["in"]))
     if len(points) < 2:
         return None
-    chart = Chart(f"{title}, 64 bytes: {machine(data)}", x_label,
+    chart = Chart(f"By number of SAs, 64 bytes: {machine(data)}",
+                  "SAs of a direction, one flow each, in random order",
                   "cycles for a packet, quiet", [f"{p:,}" for p in points])
     for way, rows in ways.items():
         chart.add(f"gateway less ports, {way}", [rows[p]["minus_ports_quiet"] for p in points])
-    # hardly different
     chart.add("ports alone", [(ways["out"][p]["ports_quiet"] + ways["in"][p]["ports_quiet"]) / 2
                               for p in points])
     return chart
@@ -195,11 +214,7 @@ def main():
     with open(sys.argv[1], encoding="utf-8") as f:
         data = json.load(f)
     os.makedirs(sys.argv[2], exist_ok=True)
-    charts = {
-        "handoff": plot_handoff(data),
-        "burst": plot_cycles(data, "burst", "By burst", "packets that a call of receive gives"),
-        "sas": plot_cycles(data, "tunnels", "By number of SAs",
-                           "SAs of a direction, one flow each, in random order")}
+    charts = {"handoff": plot_handoff(data), "burst": plot_bursts(data), "sas": plot_sas(data)}
     for way in ("out", "in"):
         charts["size-" + way] = plot_size(data, way)
         charts["workers-" + way] = plot_workers(data, way)
