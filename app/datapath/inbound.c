@@ -7,14 +7,14 @@
 
 #include "send.h"
 
-static inline uint32_t
+static inline rte_be32_t
 spi_of(const struct rte_mbuf *m)
 {
 	rte_be32_t spi;
 
 	memcpy(&spi, rte_pktmbuf_mtod_offset(m, const uint8_t *, m->l3_len + m->l4_len),
 			sizeof(spi));
-	return rte_be_to_cpu_32(spi);
+	return spi;
 }
 
 /** May a packet from this tunnel be such a packet (RFC 4301 5.2)? */
@@ -100,13 +100,12 @@ send_pending(struct gw_worker *w, struct pending *p, const struct gw_nexthop *nh
 	p->pkts = next;
 }
 
-/** Send a decrypted packet on; it stays pending. */
+/** Send a decrypted packet on; it stays pending. @p tag: of the tunnel. */
 static inline void
-forward(struct gw_worker *w, uint16_t tunnel, struct ipsec_pcpu_sa *sa, struct rte_mbuf **m,
-		struct pending *pending)
+forward(struct gw_worker *w, const struct gw_tunnel_view *tv, uint64_t tag,
+		struct ipsec_pcpu_sa *sa, struct rte_mbuf **m, struct pending *pending)
 {
-	const struct gw_tunnel_view *tv = &w->view->tunnel[tunnel];
-	const struct gw_nexthop *nh = prepare(w, tv, *m, gw_flow_tag(tunnel, w->view_no));
+	const struct gw_nexthop *nh = prepare(w, tv, *m, tag);
 
 	if (unlikely(nh != pending->nh))
 		send_pending(w, pending, nh, m);
@@ -154,6 +153,8 @@ static void
 decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
 		struct rte_mbuf *pkts[], uint16_t n)
 {
+	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
+	uint64_t tag = gw_flow_tag(e->user, w->view_no);
 	struct pending pending = {.nh = NULL, .pkts = pkts};
 	struct noted noted = {.m = NULL};
 	uint8_t reason[GW_BURST];
@@ -171,7 +172,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 		ipsec_pcpu_sa_count_foreign(e->sa, done, p.landed);
 	count_decap(w, pkts, done);
 	for (uint16_t i = 0; i < done; i++)
-		forward(w, e->user, e->sa, &pkts[i], &pending);
+		forward(w, tv, tag, e->sa, &pkts[i], &pending);
 	send_pending(w, &pending, NULL, pkts + done);
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
@@ -206,29 +207,38 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 			gw_observe(&w->observer, noted.spi, noted.tunnel, &noted.seen);
 		if (unlikely(gw_is_foreign(w, p)))
 			ipsec_pcpu_sa_count_foreign(e->sa, 1, p.landed);
-		forward(w, e->user, e->sa, &pkts[i], &pending);
+		forward(w, &w->view->tunnel[e->user], gw_flow_tag(e->user, w->view_no), e->sa,
+				&pkts[i], &pending);
 	}
 	send_pending(w, &pending, NULL, pkts + done);
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
-void
-gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n)
+/** Are all packets of a burst of this SPI, in wire order? */
+static inline bool
+all_of(struct rte_mbuf *const pkts[], uint16_t n, rte_be32_t spi)
+{
+	uint32_t differ = 0;
+
+	for (uint16_t i = 1; i < n; i++)
+		differ |= spi_of(pkts[i]) ^ spi;
+	return differ == 0;
+}
+
+/** A burst of several SPIs, or of one that is not ours: packet by packet. */
+static void
+look_up(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n)
 {
 	const struct ipsec_pcpu_sad_entry *entry[GW_BURST];
-	const struct ipsec_pcpu_sad_entry *e = NULL;
 	uint16_t own = 0;
-	bool mixed = false;
 
 	for (uint16_t i = 0; i < n; i++) {
-		uint32_t spi = spi_of(pkts[i]);
+		const struct ipsec_pcpu_sad_entry *e =
+				ipsec_pcpu_sad_lookup(w->sad, rte_be_to_cpu_32(spi_of(pkts[i])));
 
-		if (e == NULL || e->spi != spi)
-			e = ipsec_pcpu_sad_lookup(w->sad, spi);
 		if (likely(e != NULL && e->sa != NULL)) {
 			entry[own] = e;
 			pkts[own++] = pkts[i];
-			mixed |= e != entry[0];
 		} else {
 			gw_inbound_elsewhere(w, e, p, pkts[i]);
 		}
@@ -236,8 +246,25 @@ gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16
 	if (likely(p.hops == 0 && p.landed == w->id))
 		w->counters.esp_owned += own;
 	gw_lap(&w->cycles, GW_STAGE_lookup);
-	if (unlikely(mixed))
+	if (likely(own > 0))
 		decap_mixed(w, p, pkts, entry, own);
-	else if (likely(own > 0))
-		decap(w, p, entry[0], pkts, own);
+}
+
+void
+gw_inbound(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t n)
+{
+	const struct ipsec_pcpu_sad_entry *e;
+	rte_be32_t spi = spi_of(pkts[0]);
+
+	if (likely(all_of(pkts, n, spi))) {
+		e = ipsec_pcpu_sad_lookup(w->sad, rte_be_to_cpu_32(spi));
+		if (likely(e != NULL && e->sa != NULL)) {
+			if (likely(p.hops == 0 && p.landed == w->id))
+				w->counters.esp_owned += n;
+			gw_lap(&w->cycles, GW_STAGE_lookup);
+			decap(w, p, e, pkts, n);
+			return;
+		}
+	}
+	look_up(w, p, pkts, n);
 }

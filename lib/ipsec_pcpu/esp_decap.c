@@ -110,7 +110,7 @@ decap_parse(const struct ipsec_pcpu_sa *sa, const struct replay *r, const struct
 }
 
 /** Pass 1 for a packet: job number @p at, if it is worth decrypting; else it is dropped. */
-static inline bool
+static __rte_always_inline bool
 decap_fill(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, const struct replay *r,
 		struct rte_mbuf *m, uint8_t from, uint16_t at)
 {
@@ -207,7 +207,7 @@ inner_length(const uint8_t *p, uint32_t len, uint8_t proto, uint32_t *l3_len)
 }
 
 /** Take outer headers and trailer off an authentic packet: -1, or why to drop it. */
-static inline int
+static __rte_always_inline int
 decap_strip(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct aead_job *job)
 {
 	uint8_t *inner = job->text;
@@ -238,7 +238,7 @@ decap_strip(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, const struct aea
 }
 
 /** ICV, window again, and only then the packet. -1, or why to drop it. */
-static inline int
+static __rte_always_inline int
 decap_verify(struct ipsec_pcpu_sa *sa, struct replay *r, struct rte_mbuf *m,
 		const struct aead_job *job, uint64_t seq)
 {

@@ -154,7 +154,7 @@ needs_udp6(const struct ipsec_pcpu_sa *sa)
 }
 
 /** Pass 1 for a packet: what it needs to be encrypted is in job number @p at. */
-static inline void
+static __rte_always_inline void
 encap_fill(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *m,
 		struct inner in, uint64_t seq, uint16_t at)
 {
