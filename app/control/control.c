@@ -19,6 +19,7 @@
 #include "../host/numa.h"
 #include "../log.h"
 #include "control_priv.h"
+#include "transit.h"
 
 #define RESERVE_MS 50
 #define QUICK_MS 250
@@ -299,51 +300,28 @@ start_ports(struct gw *gw, struct gw_error *err)
 }
 
 static bool
-overlap(const struct gw_prefix *a, const struct gw_prefix *b)
+may_be_transit(const struct gw_transit *transit, const struct gw_config_tunnel *cfg)
 {
-	return gw_prefix_has(a, &b->addr) || gw_prefix_has(b, &a->addr);
-}
-
-/** Out of the tunnel, so from remote to local; a drop policy covers both directions. */
-static bool
-concerns(const struct gw_policy_rule *rule, const struct gw_selector *sel)
-{
-	if (overlap(&rule->sel.local, &sel->remote) && overlap(&rule->sel.remote, &sel->local))
-		return true;
-	return rule->action == GW_ACTION_DROP && overlap(&rule->sel.local, &sel->local) &&
-			overlap(&rule->sel.remote, &sel->remote);
-}
-
-/**
- * Can a packet out of this tunnel be one that a policy drops, or wants in a
- * tunnel, maybe another (a hub)? Only then the policy is asked again.
- */
-static bool
-may_be_transit(const struct gw *gw, const struct gw_config_tunnel *cfg)
-{
-	for (unsigned int r = 0; r < gw->n_rules; r++) {
-		if (gw->rules[r].action == GW_ACTION_BYPASS)
-			continue;
-		for (unsigned int s = 0; s < cfg->n_selectors; s++)
-			if (concerns(&gw->rules[r], &cfg->selectors[s]))
-				return true;
-	}
+	for (unsigned int s = 0; s < cfg->n_selectors; s++)
+		if (gw_transit_may(transit, &cfg->selectors[s]))
+			return true;
 	return false;
 }
 
-/** Above so many comparisons a start would take long: then the policy is always asked. */
-#define MAX_TRANSIT_CHECKS 4000000u
-
-static void
+static int
 mark_transit(struct gw *gw)
 {
-	bool too_many = (uint64_t)gw->n_rules * gw->n_tunnels > MAX_TRANSIT_CHECKS;
+	struct gw_transit *transit = gw_transit_new(gw->rules, gw->n_rules);
 
+	if (transit == NULL)
+		return -ENOMEM;
 	gw->both_ways = gw->cfg.n_policies > 0;
 	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
-		gw->tunnel[t].transit = too_many || may_be_transit(gw, gw->tunnel[t].cfg);
+		gw->tunnel[t].transit = may_be_transit(transit, gw->tunnel[t].cfg);
 		gw->both_ways |= gw->tunnel[t].transit;
 	}
+	gw_transit_free(transit);
+	return 0;
 }
 
 /** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
@@ -373,8 +351,7 @@ make_rules(struct gw *gw)
 					.sel = gw->cfg.tunnels[t].selectors[i],
 					.action = GW_ACTION_TUNNEL,
 					.tunnel = t};
-	mark_transit(gw);
-	return 0;
+	return mark_transit(gw);
 }
 
 static int

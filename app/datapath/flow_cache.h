@@ -27,8 +27,8 @@
 #error "the masks are written for little-endian machines, as intel-ipsec-mb is"
 #endif
 
-/** Entries: 512 KB for each worker, of which as much is used as there are flows. */
-#define GW_FLOW_CACHE_BITS 13
+/** Entries: 1 MB for each worker, of which as much is in caches as there are flows. */
+#define GW_FLOW_CACHE_BITS 14
 #define GW_FLOW_CACHE (1u << GW_FLOW_CACHE_BITS)
 
 /** Number of a view in a key: so many bits. */

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#include "transit.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/** Rules that one selector is compared with at most. */
+#define MAX_CHECKS 4096
+
+struct gw_transit {
+	const struct gw_policy_rule **by_local; /* sorted; without those that let pass in clear */
+	unsigned int n;
+	const struct gw_policy_rule **drops;
+	unsigned int n_drops;
+};
+
+/** Overlapping prefixes are an order of their own: each stands before all inside it. */
+static int
+compare_prefix(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	int diff = (int)a->addr.family - b->addr.family;
+
+	if (diff == 0)
+		diff = memcmp(&a->addr.a, &b->addr.a, gw_addr_len(a->addr.family));
+	return diff != 0 ? diff : (int)a->len - b->len;
+}
+
+static struct gw_prefix
+masked(const struct gw_prefix *p)
+{
+	struct gw_prefix m = *p;
+
+	gw_prefix_mask(&m);
+	return m;
+}
+
+static int
+compare_rules(const void *a, const void *b)
+{
+	const struct gw_policy_rule *const *ra = a, *const *rb = b;
+	struct gw_prefix pa = masked(&(*ra)->sel.local), pb = masked(&(*rb)->sel.local);
+
+	return compare_prefix(&pa, &pb);
+}
+
+struct gw_transit *
+gw_transit_new(const struct gw_policy_rule *rules, unsigned int n)
+{
+	struct gw_transit *t = calloc(1, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	t->by_local = calloc(n + 1, sizeof(t->by_local[0]));
+	t->drops = calloc(n + 1, sizeof(t->drops[0]));
+	if (t->by_local == NULL || t->drops == NULL) {
+		gw_transit_free(t);
+		return NULL;
+	}
+	for (unsigned int i = 0; i < n; i++) {
+		if (rules[i].action != GW_ACTION_BYPASS)
+			t->by_local[t->n++] = &rules[i];
+		if (rules[i].action == GW_ACTION_DROP)
+			t->drops[t->n_drops++] = &rules[i];
+	}
+	qsort(t->by_local, t->n, sizeof(t->by_local[0]), compare_rules);
+	return t;
+}
+
+void
+gw_transit_free(struct gw_transit *t)
+{
+	if (t == NULL)
+		return;
+	free(t->by_local);
+	free(t->drops);
+	free(t);
+}
+
+static bool
+overlap(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	return gw_prefix_has(a, &b->addr) || gw_prefix_has(b, &a->addr);
+}
+
+/** The first rule whose local prefix does not stand before @p p. */
+static unsigned int
+lower_bound(const struct gw_transit *t, const struct gw_prefix *p)
+{
+	unsigned int low = 0, high = t->n;
+
+	while (low < high) {
+		unsigned int mid = low + (high - low) / 2;
+		struct gw_prefix at = masked(&t->by_local[mid]->sel.local);
+
+		if (compare_prefix(&at, p) < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/** A look-up under way. */
+struct search {
+	const struct gw_transit *t;
+	const struct gw_selector *sel;
+	unsigned int checks;
+};
+
+/** Does a rule concern the selector, from number @p i on, while its local side is in @p in? */
+static bool
+any_inside(struct search *s, unsigned int i, const struct gw_prefix *in)
+{
+	for (; i < s->t->n; i++) {
+		const struct gw_selector *rule = &s->t->by_local[i]->sel;
+
+		if (!gw_prefix_has(in, &rule->local.addr) || rule->local.len < in->len)
+			return false;
+		if (++s->checks > MAX_CHECKS || overlap(&rule->remote, &s->sel->local))
+			return true;
+	}
+	return false;
+}
+
+/** The same, while its local side is exactly this prefix. */
+static bool
+any_equal(struct search *s, const struct gw_prefix *p)
+{
+	for (unsigned int i = lower_bound(s->t, p); i < s->t->n; i++) {
+		const struct gw_selector *rule = &s->t->by_local[i]->sel;
+		struct gw_prefix at = masked(&rule->local);
+
+		if (compare_prefix(&at, p) != 0)
+			return false;
+		if (++s->checks > MAX_CHECKS || overlap(&rule->remote, &s->sel->local))
+			return true;
+	}
+	return false;
+}
+
+bool
+gw_transit_may(const struct gw_transit *t, const struct gw_selector *sel)
+{
+	struct search s = {.t = t, .sel = sel};
+	struct gw_prefix remote = masked(&sel->remote);
+
+	/* a drop policy covers both directions */
+	for (unsigned int i = 0; i < t->n_drops; i++)
+		if (overlap(&t->drops[i]->sel.local, &sel->local) &&
+				overlap(&t->drops[i]->sel.remote, &sel->remote))
+			return true;
+	/* local sides that the remote one is inside of */
+	for (uint8_t len = 0; len < remote.len; len++) {
+		struct gw_prefix p = remote;
+
+		p.len = len;
+		gw_prefix_mask(&p);
+		if (any_equal(&s, &p))
+			return true;
+	}
+	/* those that are inside the remote one, or the same */
+	return any_inside(&s, lower_bound(t, &remote), &remote);
+}
