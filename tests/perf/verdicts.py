@@ -35,19 +35,24 @@ class Verdict:
         self.low = percentile(values, SPREAD) if low is None else low
         self.high = percentile(values, 1 - SPREAD) if high is None else high
 
+    def is_met(self):
+        """The median decides: three runs in a row are to say the same."""
+        return (self.median <= self.target) == (self.limit == AT_MOST) or \
+            self.median == self.target
+
+    def is_sure(self):
+        """Where the target is within the spread, a run may have it on the other side."""
+        return not self.low < self.target < self.high
+
     def text(self):
-        """Where the target is within the spread, the next run may have it on the other side."""
-        if self.low < self.target < self.high:
-            return "at the target"
-        return "met" if (self.median <= self.target) == (self.limit == AT_MOST) or \
-            self.median == self.target else "missed"
+        return ("met" if self.is_met() else "missed") + ("" if self.is_sure() else " ~")
 
     def as_json(self):
         """For machines."""
         return {"what": self.what, "limit": self.limit, "target": self.target,
                 "median": round(self.median, 3), "p10": round(self.low, 3),
                 "p90": round(self.high, 3), "ratio": self.ratio(), "values": self.values,
-                "verdict": self.text()}
+                "verdict": "met" if self.is_met() else "missed", "sure": self.is_sure()}
 
     def ratio(self):
         """Of what was measured to the target."""
@@ -157,6 +162,7 @@ def print_table(found, data):
     print(f"\n{'target':48} {'':15} {'median':>7} {'10 %':>7} {'90 %':>7} {'ratio':>5}")
     for v in found:
         print(v.line())
+    print("~: the target lies between 10 and 90 %")
     turns = Turns(data)
     alone = [f"{way} {size} {statistics.median(values):.0f} ({there})"
              for (way, size), there in CIPHER_THERE.items() if (values := turns.raw(way, size))]
