@@ -26,6 +26,7 @@ import time
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.exceptions import InvalidTag
 
+from debsrc import Unavailable, fetch
 from gateway import Gateway, Word, config_file_text, free_hugepages_mb
 from netns import Failed, Namespace, close_all, exit_on_signals, run, wait_for
 
@@ -63,10 +64,6 @@ MODES = (
 )
 
 
-class Unavailable(Exception):
-    """There is nothing to compare with, and why."""
-
-
 # ipsec-secgw: its source, and what is built of it
 
 def installed_version():
@@ -75,52 +72,6 @@ def installed_version():
     if done.returncode != 0:
         raise Unavailable("DPDK is not of a Debian package here")
     return done.stdout.strip()
-
-
-def source_list():
-    """deb-src lines of where apt gets packages from that may have DPDK."""
-    fmt = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN) $(SIGNED_BY)"
-    done = run("apt-get", "indextargets", "--format", fmt, "Created-By: Packages", check=False)
-    if done.returncode != 0:
-        raise Unavailable("no apt-get indextargets here")
-    origin = run("sh", "-c", ". /etc/os-release; echo $ID", check=False).stdout.strip()
-    keys = f"/usr/share/keyrings/{origin}-archive-keyring.gpg"
-    signed = f"[signed-by={keys}] " if os.path.exists(keys) else ""
-    lines = set()
-    for line in done.stdout.splitlines():
-        uri, release, component, by = line.split()[:4]
-        if by.lower() == origin:
-            lines.add(f"deb-src {signed}{uri} {release} {component}\n")
-    if not lines:
-        raise Unavailable("apt knows of no archive (no package lists: apt-get update)")
-    return sorted(lines)
-
-
-def apt(directory, *argv):
-    """apt-get with a list of sources and state of its own; the system's stay as they are."""
-    os.makedirs(os.path.join(directory, "lists", "partial"), exist_ok=True)
-    options = {"Dir::Etc::sourcelist": os.path.join(directory, "sources.list"),
-               "Dir::Etc::sourceparts": "-", "Dir::State::lists": os.path.join(directory, "lists"),
-               "Dir::Cache::srcpkgcache": "", "Dir::Cache::pkgcache": "",
-               "APT::Sandbox::User": "root", "APT::Update::Error-Mode": "any",
-               "Acquire::Retries": "1"}
-    flags = [a for k, v in options.items() for a in ("-o", f"{k}={v}")]
-    done = run("apt-get", "-q", *flags, *argv, check=False, timeout=600, cwd=directory)
-    if done.returncode != 0:
-        last = [line for line in done.stdout.splitlines() if line.startswith("E:")][-1:]
-        raise Unavailable(f"apt-get {argv[0]}: {' '.join(last) or done.stdout[-300:].strip()}")
-
-
-def fetch(version, directory):
-    """The source archive, checked by apt against the signed index."""
-    with open(os.path.join(directory, "sources.list"), "w", encoding="utf-8") as f:
-        f.writelines(source_list())
-    apt(directory, "update")
-    apt(directory, "source", "--download-only", f"dpdk={version}")
-    names = [n for n in os.listdir(directory) if re.search(r"\.orig\.tar\.\w+$", n)]
-    if len(names) != 1:
-        raise Unavailable("the source package has not one archive")
-    return os.path.join(directory, names[0])
 
 
 def secgw_binary():
@@ -133,7 +84,7 @@ def secgw_binary():
     print(f"ipsec-secgw of dpdk {version}: fetching the source, building ...", flush=True)
     os.makedirs(CACHE, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE, prefix="new-") as new:
-        archive = fetch(version, new)
+        archive, _ = fetch(new, "dpdk", version)
         run("tar", "-xf", archive, "-C", new, "--strip-components=1", "--wildcards",
             "*/examples/ipsec-secgw", "*/examples/common")
         example = os.path.join(new, "examples", "ipsec-secgw")
