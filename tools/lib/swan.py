@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """strongSwan for the gateway: a charon with per_cpu_sas, and the headers for its plugin.
 
-Started by tools/strongswan ("get") and tools/ike-headers ("headers"); tests and the demo
-use find() to know which charon there is.
+Started by tools/strongswan ("get"), tools/ike-headers ("headers") and tools/demo ("plug-in");
+tests and the demo use find() to know which charon there is.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from netns import Failed, run
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = "/opt/pcpu-swan"
+PLUGIN = "libstrongswan-kernel-pcpu.so"
 PER_CPU = (6, 0, 2)  # the first version with per_cpu_sas
 SUITES = ("forky", "sid")  # of Debian, that have such a version
 PACKAGES = ["charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins"]
@@ -206,7 +207,8 @@ def build(prefix):
         print(f"building strongSwan {version} of {suite}"
               f"{f', with {patches} repairs of Debian' if patches else ''}: "
               "about a minute and a half", flush=True)
-        for argv in ((f"{tree}/configure", "-q", f"--prefix={prefix}", f"--sysconfdir={etc(prefix)}",
+        for argv in ((f"{tree}/configure", "-q", f"--prefix={prefix}",
+                      f"--sysconfdir={etc(prefix)}",
                       f"--with-systemdsystemunitdir={prefix}/lib/systemd/system",
                       "--disable-defaults", *(f"--enable-{f}" for f in FEATURES)),
                      ("make", "-s", "-C", tree, f"-j{len(os.sched_getaffinity(0))}"),
@@ -254,6 +256,27 @@ def get(args):
           f"-Dike_conf_dir={swan.snippets}")
 
 
+# The gateway's plugin
+
+def install_plugin(swan, path):
+    """Put the plugin where charon looks for it; a charon that runs keeps the one that it has."""
+    target = os.path.join(swan.plugins, PLUGIN)
+    shutil.copy2(path, f"{target}.new")
+    os.replace(f"{target}.new", target)
+
+
+def plug_in(build):
+    """Build the plugin in a build directory of meson's, for the charon that there is."""
+    swan = find()
+    if swan is None or not swan.headers:
+        raise debsrc.Unavailable("there is no strongSwan with headers here: sudo tools/strongswan")
+    run("meson", "configure", build, "-Dike=enabled", f"-Dike_headers={swan.headers}")
+    done = run("ninja", "-C", build, f"ike/{PLUGIN}", check=False, timeout=BUILD_S)
+    if done.returncode != 0:
+        raise Failed("the plugin does not build:\n" + "\n".join(done.stdout.splitlines()[-20:]))
+    install_plugin(swan, os.path.join(build, "ike", PLUGIN))
+
+
 def main():
     """Of both tools."""
     parser = argparse.ArgumentParser(prog="swan.py")
@@ -265,16 +288,20 @@ def main():
     two.add_argument("version", nargs="?")
     two.add_argument("--suite")
     two.add_argument("--dir")
+    commands.add_parser("plug-in").add_argument("build")
     args = parser.parse_args()
     try:
         if args.command == "get":
             if not re.fullmatch(r"(/[\w.+-]+)+", args.prefix):
                 parser.error("--prefix is an absolute path")
             get(args)
+        elif args.command == "plug-in":
+            plug_in(args.build)
         else:
             print(fetch_headers(args.version, args.suite, args.dir))
     except (debsrc.Unavailable, Failed) as err:
-        sys.exit(f"tools/{'strongswan' if args.command == 'get' else 'ike-headers'}: {err}")
+        tool = "tools/ike-headers" if args.command == "headers" else "tools/strongswan"
+        sys.exit(f"{tool}: {err}")
 
 
 if __name__ == "__main__":
