@@ -16,22 +16,25 @@ import subprocess
 import sys
 import time
 
+import swan
+
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PYTHON = "/usr/bin/python3"
 TAP = re.compile(r"^(ok|not ok)\b(.*)$", re.M)
 FUZZ_SECONDS = 10
 BUILD_S = 900
 INTEROP_S = 1200
+IKE_S = 900
 
 # build directory under build/: meson's options
 BUILDS = {
     "release": ["--buildtype=release", "-Dwerror=true"],
     # warnings are the release build's: sanitizers make gcc see overflows that are none
     "asan": ["--buildtype=debugoptimized", "-Db_sanitize=address,undefined",
-             "-Downer_asserts=true"],
+             "-Downer_asserts=true", "-Dike=disabled"],
     "fuzz": ["--buildtype=debugoptimized", "-Dtests=true", "-Dfuzz=true",
-             "-Db_sanitize=address,undefined", "-Db_lundef=false"],
-    "perf": ["--buildtype=release", "-Dbench=true"],
+             "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dike=disabled"],
+    "perf": ["--buildtype=release", "-Dbench=true", "-Dike=disabled"],
 }
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0",
@@ -260,6 +263,21 @@ def func(builds):
                    420)
 
 
+def ike(builds):
+    """tests/ike: two gateways, two charons; of tools/strongswan or of the packages."""
+    path = builds.get("release")
+    found = swan.find()
+    if found is None or not found.has_per_cpu_sas() or not found.headers:
+        say("== ike: no strongSwan with per_cpu_sas and its headers here: sudo tools/strongswan")
+        yield Tally(skipped=1)
+        return
+    builds.step(["meson", "configure", path, "-Dike=enabled", f"-Dike_headers={found.headers}"])
+    builds.step(["ninja", "-C", path])
+    yield run_tap("ike", [PYTHON, "-B", os.path.join(TOP, "tests/ike/run.py"),
+                          "--gw", os.path.join(path, "app", "dpdk-pcpu-gw"), "--plugin",
+                          os.path.join(path, "ike", "libstrongswan-kernel-pcpu.so")], IKE_S)
+
+
 def interop(builds):
     """tests/interop: a Linux guest in qemu for a peer; its image is kept in build/."""
     binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
@@ -319,9 +337,9 @@ def absent(suite, path):
     return Tally(skipped=1)
 
 
-SUITES = {"lint": lint, "unit": unit, "eal": eal, "hot": hot, "func": func, "interop": interop,
-          "fuzz": fuzz, "perf": perf}
-BY_DEFAULT = ["lint", "unit", "eal", "hot", "func", "interop", "fuzz"]
+SUITES = {"lint": lint, "unit": unit, "eal": eal, "hot": hot, "func": func, "ike": ike,
+          "interop": interop, "fuzz": fuzz, "perf": perf}
+BY_DEFAULT = ["lint", "unit", "eal", "hot", "func", "ike", "interop", "fuzz"]
 
 
 def main():

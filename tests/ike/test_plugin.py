@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The plugin in two charons that have no gateway but a program which takes what they say."""
+
+import atexit
+import errno
+import os
+import shutil
+import socket
+import tempfile
+import time
+import unittest
+
+import swan
+from charon import Charon, connection
+from fake_gw import FakeGateway
+from header import NUMBERS
+from lab import OTHER, SIDES
+from netns import Failed, Namespace, wait_for
+
+PATIENCE_S = 20.0
+
+
+class Node:
+    """A charon and its fake gateway, in a namespace."""
+
+    def __init__(self, world, name):
+        self.name = name
+        self.world = world
+        self.ns = Namespace(f"{world.prefix}-{name}")
+        path = os.path.join(world.directory, f"ike-{name}.sock")
+        self.gw = FakeGateway(path)
+        self.charon = Charon(world.swan, self.ns, world.directory, name, path)
+        self.charon.settings = {"retransmit_timeout": 0.5, "retransmit_base": 1.0,
+                                "retransmit_tries": 3, "retry_initiate_interval": 1,
+                                "delete_rekeyed_delay": 1}
+
+    def load(self):
+        """Its connection."""
+        at, peer, world = SIDES[self.name], SIDES[OTHER[self.name]], self.world
+        self.charon.load(connection(
+            at["wan"], peer["wan"], world.selectors or at["net"], world.selectors or peer["net"],
+            "aes128gcm16-esn", {"mobike": "no", **world.connection},
+            {"start_action": "trap", "per_cpu_sas": "yes", "rekey_time": "1h", **world.child}))
+
+    def start(self):
+        """Gateway, charon, connection."""
+        self.gw.start()
+        self.charon.start()
+        self.load()
+
+    def acquire(self, cpu=0xffffffff):
+        """A packet to the other side."""
+        trap = wait_for("a trap", self.gw.trap, PATIENCE_S)
+        self.gw.acquire(trap.reqid, SIDES[self.name]["host"], SIDES[OTHER[self.name]]["host"],
+                        cpu)
+
+    def spis(self, way="out"):
+        """What charon says of its SAs: SPIs as the gateway has them."""
+        return {socket.htonl(int(c[f"spi-{way}"], 16)) for c in self.charon.children()}
+
+
+class World:
+    """Two of them with a cable."""
+
+    count = 0
+
+    def __init__(self, child=None, connection=None, selectors=None):
+        World.count += 1
+        self.selectors = selectors
+        self.prefix = f"ikp{os.getpid()}-{World.count}"
+        self.swan = swan.find()
+        self.child, self.connection = child or {}, connection or {}
+        self.directory = tempfile.mkdtemp(prefix="pcpu-ike-", dir="/var/tmp")
+        atexit.register(self.close)
+        self.nodes = [Node(self, name) for name in SIDES]
+        self.a, self.b = self.nodes
+        self.a.ns.ip("link", "add", "wan", "type", "veth", "peer", "name", "wan", "netns",
+                     self.b.ns.name)
+        for node in self.nodes:
+            node.ns.ip("addr", "add", f"{SIDES[node.name]['wan']}/24", "dev", "wan")
+            node.ns.ip("link", "set", "wan", "up")
+
+    def start(self):
+        """Both."""
+        for node in self.nodes:
+            node.start()
+        return self
+
+    def close(self):
+        """Remove all."""
+        atexit.unregister(self.close)
+        for node in self.nodes:
+            node.charon.close()
+            if node.gw.running:
+                node.gw.stop()
+            node.ns.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class PluginTest(unittest.TestCase):
+    """What they have in common."""
+
+    def world(self, **how):
+        """A running world that ends with the test."""
+        world = World(**how)
+        self.addCleanup(world.close)
+        self.w = world
+        return world.start()
+
+    def eventually(self, what, probe, seconds=PATIENCE_S):
+        """wait_for(), and what the charons logged where it does not come."""
+        try:
+            return wait_for(what, probe, seconds)
+        except Failed as err:
+            self.fail(f"{err}\n" + "\n".join(f"--- {n.name}\n{n.charon.said()}"
+                                             for n in self.w.nodes))
+
+    def up(self, cpus=(0, 1), **how):
+        """A world with a fallback and a pair for each of these CPUs of side a."""
+        w = self.world(**how)
+        w.a.acquire()
+        self.eventually("the fallback", lambda: w.a.gw.cpus() == [None])
+        for cpu in cpus:
+            w.a.acquire(cpu)
+        self.eventually("pairs for CPUs", lambda: w.a.gw.cpus() == [None, *cpus])
+        self.eventually("as many at the other side",
+                        lambda: len(w.b.gw.outbound()) == len(cpus) + 1)
+        return w
+
+
+class Plugin(PluginTest):
+    """One thing each."""
+
+    def test_on_demand(self):
+        """Fallback first, then a pair for each CPU that asks; keys of both ends are equal."""
+        w = self.up()
+        for here, there in ((w.a, w.b), (w.b, w.a)):
+            self.assertEqual(here.gw.outbound(), there.gw.inbound())
+            for spi in here.gw.outbound():
+                out, into = here.gw.sas[spi], there.gw.sas[spi]
+                self.assertEqual(bytes(out.enc_key), bytes(into.enc_key))
+                self.assertNotEqual(bytes(out.enc_key[:20]), bytes(20))
+                self.assertEqual(out.enc_key_len, 20)
+                self.assertTrue(out.flags & NUMBERS["IKE_SA_ESN"])
+            self.assertEqual(here.spis("out"), here.gw.outbound())
+            self.assertEqual(here.spis("in"), here.gw.inbound())
+        # a policy in and out for each CHILD_SA, and the trap
+        self.assertEqual(len([p for p in w.a.gw.policies if p.spi]), 6)
+        for node in w.nodes:
+            for sa in node.gw.sas.values():
+                self.assertNotIn(bytes(sa.enc_key[:16]).hex(), node.charon.log().lower())
+
+    def test_end_in_order(self):
+        """charon that ends deletes all, one by one; nothing is left in either gateway."""
+        w = self.up()
+        self.assertEqual(w.a.charon.stop(), 0)
+        self.eventually("no SAs", lambda: not w.a.gw.sas and not w.b.gw.sas)
+        self.eventually("no policies", lambda: not w.a.gw.policies)
+        self.eventually("the other side's trap alone",
+                        lambda: {p.spi for p in w.b.gw.policies} == {0})
+
+    def test_new_gateway(self):
+        """A gateway that was restarted gets policies and inbound SAs; outbound ones are rekeyed."""
+        w = self.up()
+        inbound, outbound = w.a.gw.inbound(), w.a.gw.outbound()
+        keys = {spi: bytes(w.a.gw.sas[spi].enc_key) for spi in inbound}
+        policies = len(w.a.gw.policies)
+        w.a.gw.stop()
+        w.a.gw.start()
+        self.eventually("the end of the replay", lambda: w.a.gw.count("SYNC_END") == 1, 3)
+        with w.a.gw.lock:
+            names = [n for n, _ in w.a.gw.log]
+            replayed = {m.sa.spi: m for n, m in w.a.gw.log[:names.index("SYNC_END")]
+                        if n == "SA_ADD"}
+            self.assertEqual(names[:1 + policies], ["HELLO"] + ["POL_ADD"] * policies)
+        self.assertEqual(set(replayed), inbound)  # no outbound one
+        self.assertEqual({spi: bytes(m.enc_key) for spi, m in replayed.items()}, keys)
+        self.eventually("three new outbound SAs", lambda: len(w.a.gw.outbound() - outbound) == 3, 3)
+        self.assertFalse(w.a.gw.outbound() & outbound)
+        self.assertEqual(w.a.gw.cpus(), [None, 0, 1])
+        self.eventually("the old ones to go", lambda: not w.a.gw.inbound() & inbound, 10)
+        self.assertEqual(len(w.a.charon.children()), 3)
+
+    def test_broken_socket(self):
+        """The same gateway: SAs are confirmed, none is rekeyed; what ended meanwhile is not."""
+        w = self.up()
+        before = set(w.a.gw.sas)
+        w.a.gw.stop()
+        gone = next(iter(w.a.gw.outbound()))
+        w.a.charon.vici("terminate", **{
+            "child-id": next(c["uniqueid"] for c in w.a.charon.children()
+                             if socket.htonl(int(c["spi-out"], 16)) == gone)})
+        w.a.gw.start(fresh=False)
+        self.eventually("the end of the replay", lambda: w.a.gw.count("SYNC_END") == 1, 3)
+        with w.a.gw.lock:
+            kept = {m.sa.spi for n, m in w.a.gw.log if n in ("SA_KEEP", "SA_ADD")}
+        self.assertEqual(len(kept), 4)
+        self.assertNotIn(gone, kept)
+        self.assertTrue(kept < before)
+        time.sleep(0.5)  # a rekeying would have been seen by then
+        self.assertEqual(w.a.gw.count("ALLOC_SPI"), 0)
+
+    def test_soft_expire_of_gateway(self):
+        """The gateway counts bytes and packets: its soft event rekeys, on the same CPU."""
+        w = self.up()
+        old = next(s for s in w.a.gw.outbound() if w.a.gw.sas[s].cpu == 1)
+        w.a.gw.expire(old)
+        self.eventually("a successor", lambda: len(w.a.gw.outbound()) == 3
+                        and old not in w.a.gw.outbound())
+        self.assertEqual(w.a.gw.cpus(), [None, 0, 1])
+
+    def test_hard_expire_of_gateway(self):
+        """Its hard event deletes the SA at both sides; charon makes another one, for the CPU."""
+        w = self.up()
+        old = next(s for s in w.a.gw.outbound() if w.a.gw.sas[s].cpu == 0)
+        w.a.gw.expire(old, hard=True)
+        self.eventually("the deletion", lambda: old not in w.a.gw.outbound() | w.b.gw.inbound())
+        self.eventually("another one", lambda: w.a.gw.cpus() == [None, 0, 1])
+        self.assertIn("closing expired CHILD_SA", w.a.charon.log())
+
+    def test_lifetime_in_time(self):
+        """The plugin has a clock: SAs are rekeyed, and are deleted if that is impossible."""
+        w = self.up(cpus=(0,), child={"rekey_time": "3s", "life_time": "9s", "rand_time": "0s"})
+        old = w.a.gw.outbound()
+        self.eventually("two new SAs", lambda: len(w.a.gw.outbound()) == 2
+                        and not old & w.a.gw.outbound(), 9)
+        self.assertEqual(w.a.gw.cpus(), [None, 0])
+        w.b.gw.refuse["ALLOC_SPI"] = w.a.gw.refuse["ALLOC_SPI"] = errno.ENOSPC
+        self.eventually("no SAs any more", lambda: not w.a.gw.sas and not w.b.gw.sas, 20)
+
+    def test_counters(self):
+        """charon shows what the gateway counts, and it grows over a restart of the gateway."""
+        w = self.up(cpus=())
+        spi = next(iter(w.a.gw.inbound()))
+        w.a.gw.used[spi] = (5000, 50, 3)
+
+        def row():
+            return next(c for c in w.a.charon.children()
+                        if socket.htonl(int(c["spi-in"], 16)) == spi)
+        first = row()
+        self.assertEqual((first["bytes-in"], first["packets-in"]), ("5000", "50"))
+        self.assertIn(int(first["use-in"]), (3, 4))
+        w.b.gw.refuse["ALLOC_SPI"] = errno.ENOSPC  # no successor
+        w.a.gw.stop()
+        w.a.gw.used[spi] = (700, 7, 1)
+        w.a.gw.start()
+        self.eventually("the replay", lambda: w.a.gw.count("SYNC_END") == 1)
+        self.assertEqual((row()["bytes-in"], row()["packets-in"]), ("5700", "57"))
+
+    def test_no_gateway(self):
+        """Traps wait for the gateway; SAs are refused meanwhile; then all comes by itself."""
+        w = World()
+        self.addCleanup(w.close)
+        self.w = w
+        w.b.start()
+        w.a.charon.start()
+        w.a.load()
+        self.assertIn("no connection to dpdk-pcpu-gw", w.a.charon.log())
+        w.b.acquire()
+        self.eventually("a refusal", lambda: "no SPI from dpdk-pcpu-gw" in w.a.charon.log())
+        self.assertFalse(w.b.gw.outbound())
+        w.a.gw.start()
+        self.eventually("the trap", w.a.gw.trap, 3)
+        w.a.acquire()
+        self.eventually("the fallback", lambda: w.a.gw.cpus() == [None] and w.b.gw.outbound())
+
+    def test_silent_gateway(self):
+        """A gateway that hangs: charon goes on in 5 s, and all is right when it is back."""
+        w = self.up(cpus=())
+        w.a.gw.silent.add("ALLOC_SPI")
+        began = time.monotonic()
+        w.a.acquire(0)
+        self.eventually("the complaint",
+                        lambda: "dpdk-pcpu-gw does not answer" in w.a.charon.log(), 9)
+        self.assertGreater(time.monotonic() - began, 4)
+        w.a.gw.silent.clear()
+        self.eventually("a new connection", lambda: w.a.gw.count("SYNC_END") == 2, 3)
+        self.assertEqual(w.a.gw.cpus(), [None])
+
+    def test_wrong_messages(self):
+        """What is no message breaks the connection and nothing else."""
+        w = self.up(cpus=())
+        for junk in (b"\xff" * 40, b"\1", bytes(3000)):
+            syncs = w.a.gw.count("SYNC_END")
+            with w.a.gw.lock:
+                w.a.gw.connection.send(junk)
+            self.eventually("a new connection",
+                            lambda n=syncs: w.a.gw.count("SYNC_END") == n + 1, 5)
+        self.assertEqual(len(w.a.charon.children()), 1)
+
+    def test_mapping(self):
+        """A peer that moves: charon follows, unless the SA is for packets from any port."""
+        w = self.up(cpus=(), connection={"encap": "yes"}, child={"per_cpu_sas": "no"})
+        w.a.gw.mapping(next(iter(w.a.gw.inbound())), "192.0.2.2", 4999)
+        self.eventually("the new port", lambda: w.a.charon.list_sas()[0]["remote-port"] == "4999")
+        self.eventually("an update of both SAs", lambda: w.a.gw.count("SA_UPDATE") >= 2)
+
+    def test_mapping_of_any_port(self):
+        """With a port for each SA nothing moves."""
+        w = self.up(cpus=(0,), connection={"encap": "yes"}, child={"per_cpu_sas": "encap"})
+        ports = {w.a.gw.sas[s].src.port for s in w.a.gw.outbound()}
+        self.assertEqual(len(ports), 2)
+        self.assertEqual({w.a.gw.sas[s].src.port for s in w.a.gw.inbound()}, {0})
+        w.a.gw.mapping(next(iter(w.a.gw.inbound())), "192.0.2.2", 4999)
+        time.sleep(0.5)
+        self.assertEqual(w.a.charon.list_sas()[0]["remote-port"], "4500")
+        self.assertEqual(w.a.gw.count("SA_UPDATE"), 0)
+
+    def test_unsupported(self):
+        """What the gateway does not have is refused, with a sentence."""
+        for child, word in (({"mode": "transport"}, "mode other than tunnel"),
+                            ({"mark_in": "7", "mark_out": "7"}, "mark")):
+            with self.subTest(word):
+                w = self.world(child={"start_action": "none", **child},
+                               selectors="dynamic" if "mode" in child else None)
+                w.a.charon.vici("initiate", child="net", timeout=-1)
+                self.eventually("the sentence", lambda w=w, word=word: any(
+                    word in node.charon.log() for node in w.nodes))
+                self.eventually("no SA", lambda w=w: not w.a.charon.children()
+                                and not w.a.gw.sas)
+                w.close()
+
