@@ -291,12 +291,6 @@ decap_finish(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mb
 	return done;
 }
 
-static inline bool
-decap_is_expired(const struct ipsec_pcpu_sa *sa)
-{
-	return sa->packets >= sa->hard_packets || sa->bytes >= sa->hard_bytes;
-}
-
 /** Is a burst of this SA looked at at all? If not, it is dropped. */
 static inline bool
 decap_may(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[], uint16_t n)
@@ -305,7 +299,7 @@ decap_may(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf 
 		burst_drop_foreign(ctx, sa, pkts, n);
 		return false;
 	}
-	if (unlikely(decap_is_expired(sa))) {
+	if (unlikely(sa_is_expired(sa))) {
 		burst_drop_all(ctx, sa, pkts, n, IPSEC_PCPU_DROP_EXPIRED);
 		return false;
 	}
@@ -327,11 +321,7 @@ ipsec_pcpu_decap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 		done = 0;
 	}
 	done = decap_finish(ctx, sa, pkts, done, &bytes);
-	counter_add(&sa->packets, done);
-	counter_add(&sa->bytes, bytes);
-	if (unlikely(ctx->n_dropped != 0))
-		burst_append(ctx, pkts, done, NULL, drop);
-	return done;
+	return burst_end(ctx, sa, pkts, done, bytes, drop);
 }
 
 /* Packets of several SAs */
@@ -350,7 +340,7 @@ decap_prepare_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[
 		if (unlikely(!sa_may(ctx, sa, IPSEC_PCPU_IN))) {
 			burst_assert_owner();
 			burst_drop(ctx, sa, m, i, IPSEC_PCPU_DROP_NOT_OWNER);
-		} else if (unlikely(decap_is_expired(sa))) {
+		} else if (unlikely(sa_is_expired(sa))) {
 			burst_drop(ctx, sa, m, i, IPSEC_PCPU_DROP_EXPIRED);
 		} else if (likely(decap_fill(ctx, sa, &sa->replay, m, i, done))) {
 			from[done] = i;
@@ -373,7 +363,7 @@ decap_finish_mixed(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t
 		int why = decap_verify(sa, &r, m, &ctx->job[i], ctx->note[i]);
 
 		decap_store_replay(&sa->replay, &r);
-		if (why < 0 && unlikely(decap_is_expired(sa)))
+		if (why < 0 && unlikely(sa_is_expired(sa)))
 			why = IPSEC_PCPU_DROP_EXPIRED;
 		if (unlikely(why >= 0)) {
 			burst_drop(ctx, sa, m, from[i], why);
@@ -408,7 +398,5 @@ ipsec_pcpu_decap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const s
 	if (unlikely(burst_crypt(ctx, done, false) != 0))
 		done = decap_fail_mixed(ctx, pkts, done, from);
 	done = decap_finish_mixed(ctx, pkts, done, from);
-	if (unlikely(ctx->n_dropped != 0))
-		burst_append(ctx, pkts, done, from, drop);
-	return done;
+	return burst_close(ctx, pkts, done, from, drop);
 }

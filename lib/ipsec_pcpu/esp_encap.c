@@ -205,11 +205,11 @@ encap_fail(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], const uint8_t fr
 }
 
 /** After encryption: UDP over IPv6 has a checksum over all of it. */
-static __attribute__((noinline)) void
+static inline void
 encap_udp6(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++)
-		if (needs_udp6(ctx->job_sa[i]))
+		if (unlikely(needs_udp6(ctx->job_sa[i])))
 			outer_udp6_cksum(rte_pktmbuf_mtod(pkts[i], uint8_t *));
 }
 
@@ -232,11 +232,7 @@ ipsec_pcpu_encap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 	}
 	if (unlikely(needs_udp6(sa)))
 		encap_udp6(ctx, pkts, done);
-	counter_add(&sa->packets, done);
-	counter_add(&sa->bytes, bytes);
-	if (unlikely(ctx->n_dropped != 0))
-		burst_append(ctx, pkts, done, NULL, drop);
-	return done;
+	return burst_end(ctx, sa, pkts, done, bytes, drop);
 }
 
 /* Packets of several SAs */
@@ -245,8 +241,7 @@ ipsec_pcpu_encap_burst(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 static inline bool
 encap_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa)
 {
-	return sa_may(ctx, sa, IPSEC_PCPU_OUT) && sa->seq < sa->seq_end &&
-			sa->packets < sa->hard_packets && sa->bytes < sa->hard_bytes;
+	return sa_may(ctx, sa, IPSEC_PCPU_OUT) && sa->seq < sa->seq_end && !sa_is_expired(sa);
 }
 
 static __attribute__((cold, noinline)) void
@@ -300,17 +295,6 @@ encap_take_back(struct ipsec_pcpu_ctx *ctx, uint16_t n)
 	}
 }
 
-/** Is there a packet whose checksum is to be made once it is encrypted? */
-static inline bool
-any_needs_udp6(const struct ipsec_pcpu_ctx *ctx, uint16_t n)
-{
-	bool any = false;
-
-	for (uint16_t i = 0; i < n; i++)
-		any |= needs_udp6(ctx->job_sa[i]);
-	return any;
-}
-
 uint16_t
 ipsec_pcpu_encap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
 		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[], uint8_t drop[])
@@ -324,9 +308,6 @@ ipsec_pcpu_encap_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const s
 		encap_fail(ctx, pkts, from, done);
 		done = 0;
 	}
-	if (unlikely(any_needs_udp6(ctx, done)))
-		encap_udp6(ctx, pkts, done);
-	if (unlikely(ctx->n_dropped != 0))
-		burst_append(ctx, pkts, done, from, drop);
-	return done;
+	encap_udp6(ctx, pkts, done);
+	return burst_close(ctx, pkts, done, from, drop);
 }

@@ -129,6 +129,13 @@ budget_is_spent(struct budget left, uint16_t packets, uint64_t bytes)
 	return packets >= left.packets || bytes >= left.bytes;
 }
 
+/** Has an SA reached a hard lifetime? */
+static inline bool
+sa_is_expired(const struct ipsec_pcpu_sa *sa)
+{
+	return sa->packets >= sa->hard_packets || sa->bytes >= sa->hard_bytes;
+}
+
 /** Whether the thread of @p ctx may pass a burst of this direction through @p sa. */
 static inline bool
 sa_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, enum ipsec_pcpu_dir dir)
@@ -136,7 +143,7 @@ sa_may(const struct ipsec_pcpu_ctx *ctx, const struct ipsec_pcpu_sa *sa, enum ip
 	return sa->owner == ctx && sa->dir == dir;
 }
 
-/** Set packet number @p from of the burst aside, and count it; burst_append() puts it last. */
+/** Set packet number @p from of the burst aside, and count it; burst_close() puts it last. */
 static inline void
 burst_drop(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *m, uint8_t from,
 		enum ipsec_pcpu_drop reason)
@@ -178,8 +185,28 @@ burst_crypt(struct ipsec_pcpu_ctx *ctx, uint16_t n, bool seal)
 	return ret;
 }
 
-/** Put the packets that were set aside after the @p done others; @p from may be NULL. */
+/** Put the packets that were set aside after the @p done others. There are some. */
 void burst_append(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t done,
 		uint8_t from[], uint8_t drop[]);
+
+/** Close a burst: what was set aside follows what was done; @p from may be NULL. */
+static inline uint16_t
+burst_close(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t done,
+		uint8_t from[], uint8_t drop[])
+{
+	if (unlikely(ctx->n_dropped != 0))
+		burst_append(ctx, pkts, done, from, drop);
+	return done;
+}
+
+/** Close a burst of one SA, and count in it what was done. */
+static inline uint16_t
+burst_end(const struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mbuf *pkts[],
+		uint16_t done, uint64_t bytes, uint8_t drop[])
+{
+	counter_add(&sa->packets, done);
+	counter_add(&sa->bytes, bytes);
+	return burst_close(ctx, pkts, done, NULL, drop);
+}
 
 #endif /* SA_H */
