@@ -86,7 +86,7 @@ gw_decrypted(struct gw_worker *w, const struct gw_tunnel_view *tv, struct ipsec_
 /** Packets in a row that go to the same next hop, still to be sent. */
 struct pending {
 	const struct gw_nexthop *nh; /* NULL: none */
-	struct rte_mbuf **pkts;
+	struct rte_mbuf **pkts; /* where they begin */
 };
 
 /** Send those before @p next, and begin anew there. */
@@ -109,10 +109,8 @@ forward(struct gw_worker *w, const struct gw_tunnel_view *tv, uint64_t tag,
 
 	if (unlikely(nh != pending->nh))
 		send_pending(w, pending, nh, m);
-	if (unlikely(nh == NULL)) {
+	if (unlikely(nh == NULL))
 		gw_decrypted(w, tv, sa, *m);
-		pending->pkts = m + 1;
-	}
 }
 
 static inline void
@@ -129,12 +127,10 @@ count_decap(struct gw_worker *w, struct rte_mbuf *const pkts[], uint16_t n)
 /** A packet whose way in is noted if it turns out to be authentic. */
 struct noted {
 	const struct rte_mbuf *m; /* NULL: none */
-	uint32_t spi;
-	uint16_t tunnel;
 	struct gw_observed seen;
 };
 
-/** Is this the first packet of an SA of which the observer has none yet? */
+/** Note a packet, if the observer has none of its SA yet. */
 static inline void
 note(const struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e,
 		const struct rte_mbuf *m, struct noted *noted)
@@ -143,8 +139,6 @@ note(const struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_ent
 	if (likely(!gw_observer_wants(&w->observer, e->spi)) || p.landed == GW_NONE)
 		return;
 	noted->m = m;
-	noted->spi = e->spi;
-	noted->tunnel = e->user;
 	gw_observe_outer(m, p.port, &noted->seen);
 }
 
@@ -155,7 +149,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 {
 	const struct gw_tunnel_view *tv = &w->view->tunnel[e->user];
 	uint64_t tag = gw_flow_tag(e->user, w->view_no);
-	struct pending pending = {.nh = NULL, .pkts = pkts};
+	struct pending pending = {.nh = NULL};
 	struct noted noted = {.m = NULL};
 	uint8_t reason[GW_BURST];
 	uint16_t done;
@@ -165,7 +159,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 	gw_lap_sa(w, GW_STAGE_decap, e->sa, n);
 	/* those that failed stand last */
 	if (unlikely(noted.m != NULL) && done > 0 && pkts[0] == noted.m)
-		gw_observe(&w->observer, noted.spi, noted.tunnel, &noted.seen);
+		gw_observe(&w->observer, e->spi, e->user, &noted.seen);
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
 	if (unlikely(gw_is_foreign(w, p)))
@@ -182,7 +176,7 @@ static void
 decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 		const struct ipsec_pcpu_sad_entry *const entry[], uint16_t n)
 {
-	struct pending pending = {.nh = NULL, .pkts = pkts};
+	struct pending pending = {.nh = NULL};
 	struct noted noted = {.m = NULL};
 	struct ipsec_pcpu_sa *sa[GW_BURST];
 	uint8_t reason[GW_BURST];
@@ -204,7 +198,7 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 		const struct ipsec_pcpu_sad_entry *e = entry[from[i]];
 
 		if (unlikely(noted.m == pkts[i]))
-			gw_observe(&w->observer, noted.spi, noted.tunnel, &noted.seen);
+			gw_observe(&w->observer, e->spi, e->user, &noted.seen);
 		if (unlikely(gw_is_foreign(w, p)))
 			ipsec_pcpu_sa_count_foreign(e->sa, 1, p.landed);
 		forward(w, &w->view->tunnel[e->user], gw_flow_tag(e->user, w->view_no), e->sa,

@@ -281,6 +281,17 @@ sort_out(struct gw_worker *w, const struct gw_port_view *port, struct rte_mbuf *
 	return n_tunnel;
 }
 
+/** Is all of it for one tunnel? Often: many flows, one site. */
+static inline bool
+all_for_one(const uint16_t tunnel[], uint16_t n)
+{
+	uint16_t differ = 0;
+
+	for (uint16_t i = 1; i < n; i++)
+		differ |= tunnel[i] ^ tunnel[0];
+	return differ == 0;
+}
+
 void
 gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint16_t n, bool handed)
 {
@@ -300,5 +311,10 @@ gw_outbound(struct gw_worker *w, uint8_t port_idx, struct rte_mbuf *pkts[], uint
 	}
 	look_up(w, port_idx, pkts, verdict, n);
 	n = sort_out(w, port, pkts, verdict, n, tunnel);
-	encap_mixed(w, pkts, tunnel, n);
+	if (unlikely(n == 0))
+		return;
+	if (all_for_one(tunnel, n))
+		gw_encap(w, tunnel[0], pkts, n, false);
+	else
+		encap_mixed(w, pkts, tunnel, n);
 }
