@@ -108,30 +108,17 @@ struct search {
 	unsigned int checks;
 };
 
-/** Does a rule concern the selector, from number @p i on, while its local side is in @p in? */
+/**
+ * Does a rule concern the selector whose local side is inside @p in, with a prefix of
+ * @p max_len at most? Those of the same prefix come first, then longer ones.
+ */
 static bool
-any_inside(struct search *s, unsigned int i, const struct gw_prefix *in)
+any_inside(struct search *s, const struct gw_prefix *in, uint8_t max_len)
 {
-	for (; i < s->t->n; i++) {
+	for (unsigned int i = lower_bound(s->t, in); i < s->t->n; i++) {
 		const struct gw_selector *rule = &s->t->by_local[i]->sel;
 
-		if (!gw_prefix_has(in, &rule->local.addr) || rule->local.len < in->len)
-			return false;
-		if (++s->checks > MAX_CHECKS || overlap(&rule->remote, &s->sel->local))
-			return true;
-	}
-	return false;
-}
-
-/** The same, while its local side is exactly this prefix. */
-static bool
-any_equal(struct search *s, const struct gw_prefix *p)
-{
-	for (unsigned int i = lower_bound(s->t, p); i < s->t->n; i++) {
-		const struct gw_selector *rule = &s->t->by_local[i]->sel;
-		struct gw_prefix at = masked(&rule->local);
-
-		if (compare_prefix(&at, p) != 0)
+		if (!gw_prefix_has(in, &rule->local.addr) || rule->local.len > max_len)
 			return false;
 		if (++s->checks > MAX_CHECKS || overlap(&rule->remote, &s->sel->local))
 			return true;
@@ -156,9 +143,9 @@ gw_transit_may(const struct gw_transit *t, const struct gw_selector *sel)
 
 		p.len = len;
 		gw_prefix_mask(&p);
-		if (any_equal(&s, &p))
+		if (any_inside(&s, &p, len))
 			return true;
 	}
 	/* those that are inside the remote one, or the same */
-	return any_inside(&s, lower_bound(t, &remote), &remote);
+	return any_inside(&s, &remote, UINT8_MAX);
 }
