@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "outer.h"
+#include "rnd.h"
 #include "sa.h"
 
 #define PKT_HEADROOM 128
@@ -26,18 +27,6 @@ struct pkt {
 	struct rte_mbuf mbuf;
 	uint8_t buf[PKT_BUF];
 };
-
-/** A small generator of its own: the same numbers on every machine. */
-static inline uint64_t
-rnd(void)
-{
-	static uint64_t state = 0x9e3779b97f4a7c15;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * UINT64_C(0x2545f4914f6cdd1d);
-}
 
 static inline void *
 alloc_lines(size_t size)

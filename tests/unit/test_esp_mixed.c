@@ -238,7 +238,7 @@ test_decap(void **state)
 	side_init(&all);
 	side_init(&one);
 	for (unsigned int round = 0; round < ROUNDS; round++) {
-		uint16_t n = make_packets(&all, &one, used), done, kept = 0;
+		uint16_t n = make_packets(&all, &one, used), done;
 
 		for (uint16_t i = 0; i < n; i++)
 			sa[i] = all.out[used[i]];
@@ -248,7 +248,7 @@ test_decap(void **state)
 			used[i] = used[all.from[i]];
 			copy_pkt(&one.pkt[i], &all.pkt[all.from[i]]);
 		}
-		for (uint16_t i = 0; i < n; i++, kept++) {
+		for (uint16_t i = 0; i < n; i++) {
 			copy_pkt(&all.pkt[i], &one.pkt[i]);
 			harm(&all, i);
 		}

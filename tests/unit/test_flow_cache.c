@@ -12,19 +12,9 @@
 #include <cmocka.h>
 
 #include "datapath/flow_cache.h"
+#include "rnd.h"
 
 #define PACKET_MAX 64
-
-static uint64_t
-rnd(void)
-{
-	static uint64_t state = 0x9e3779b97f4a7c15;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * UINT64_C(0x2545f4914f6cdd1d);
-}
 
 /** A packet in a heap block of its exact size: what is read beyond it is found. */
 struct packet {

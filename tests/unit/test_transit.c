@@ -13,17 +13,7 @@
 #include <cmocka.h>
 
 #include "control/transit.h"
-
-static uint64_t
-rnd(void)
-{
-	static uint64_t state = 0x9e3779b97f4a7c15;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state * UINT64_C(0x2545f4914f6cdd1d);
-}
+#include "rnd.h"
 
 static bool
 overlap(const struct gw_prefix *a, const struct gw_prefix *b)
