@@ -23,6 +23,7 @@
 
 #include "control/control.h"
 #include "front/console.h"
+#include "front/ike_socket.h"
 #include "front/peer_commands.h"
 #include "log.h"
 #include "options.h"
@@ -156,6 +157,7 @@ static int
 run(int argc, char **argv, const struct gw_options *opt)
 {
 	struct gw_console *con = NULL;
+	struct gw_ike_socket *ike = NULL;
 	struct gw_config cfg;
 	struct gw_totals totals;
 	struct gw_error err;
@@ -174,7 +176,9 @@ run(int argc, char **argv, const struct gw_options *opt)
 		rte_eal_cleanup();
 		return fail(&err);
 	}
-	if (gw_console_open(&gw, gw.cfg.console_socket, opt->interactive, &con, &err) < 0) {
+	if (gw_ike_socket_open(&gw, gw.cfg.ike_socket, &ike, &err) < 0 ||
+			gw_console_open(&gw, gw.cfg.console_socket, opt->interactive, &con, &err) <
+					0) {
 		status = fail(&err);
 	} else {
 		/* scripts wait for this line: the console answers now */
@@ -184,6 +188,7 @@ run(int argc, char **argv, const struct gw_options *opt)
 		gw_run(&gw);
 	}
 	gw_console_close(con);
+	gw_ike_socket_close(ike);
 	gw_fini(&gw, &totals);
 	print_totals(&totals);
 	rte_eal_cleanup();

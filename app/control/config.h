@@ -126,6 +126,8 @@ struct gw_config {
 	char *state_file; /* NULL: none */
 	bool allow_iv_reuse;
 	char *console_socket; /* path; NULL: no socket */
+	char *ike_socket; /* path, for charon; NULL: none */
+	unsigned int ike_tunnels; /* that IKE may make */
 	unsigned int idle_sleep_us; /* longest sleep of a worker without traffic; 0: never sleep */
 	unsigned int max_sas; /* inbound SAs that each worker's SAD has room for */
 	unsigned int mbufs; /* of the pool; 0: computed from ports and workers */

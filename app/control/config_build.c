@@ -248,5 +248,6 @@ gw_config_free(struct gw_config *cfg)
 	free(cfg->policies);
 	free(cfg->state_file);
 	free(cfg->console_socket);
+	free(cfg->ike_socket);
 	memset(cfg, 0, sizeof(*cfg));
 }

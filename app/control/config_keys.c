@@ -167,6 +167,14 @@ const struct cfg_key cfg_keys[] = {
 	{CFG_TOP, "console", CFG_PATH, 0, 0, GW_DEFAULT_SOCKET,
 		"the UNIX socket of the console; \"\": none",
 		FIELD(raw_config, cfg.console_socket)},
+	{CFG_TOP, "ike_socket", CFG_PATH, 0, 0, CFG_NONE,
+		"the UNIX socket for IKE: strongSwan's charon with the plugin kernel-pcpu connects to it, "
+		"and brings tunnels, policies and SAs",
+		FIELD(raw_config, cfg.ike_socket)},
+	{CFG_TOP, "ike_tunnels", CFG_NUMBER, 1, GW_MAX_TUNNELS, "1024",
+		"tunnels that IKE may make, beside those of this file; there is room for them from the "
+		"start where ike_socket is set",
+		FIELD(raw_config, cfg.ike_tunnels)},
 	{CFG_TOP, "idle_sleep_us", CFG_NUMBER, 0, 100000, "100",
 		"longest sleep of a worker without traffic, in microseconds; 0: never sleep",
 		FIELD(raw_config, cfg.idle_sleep_us)},

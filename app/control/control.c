@@ -19,6 +19,7 @@
 #include "../host/numa.h"
 #include "../log.h"
 #include "control_priv.h"
+#include "ike.h"
 #include "transit.h"
 
 #define RESERVE_MS 50
@@ -160,6 +161,7 @@ on_quick(void *arg, uint32_t events)
 {
 	gw_held_release(arg, false);
 	reset_ports(arg);
+	gw_ike_tick(arg);
 }
 
 static int
@@ -308,6 +310,16 @@ may_be_transit(const struct gw_transit *transit, const struct gw_config_tunnel *
 	return false;
 }
 
+/** Of IKE, to let pass or to drop. */
+static bool
+has_other_rules(const struct gw *gw)
+{
+	for (unsigned int i = gw->n_file_rules; i < gw->n_rules; i++)
+		if (gw->rules[i].action != GW_ACTION_TUNNEL)
+			return true;
+	return false;
+}
+
 static int
 mark_transit(struct gw *gw)
 {
@@ -315,7 +327,7 @@ mark_transit(struct gw *gw)
 
 	if (transit == NULL)
 		return -ENOMEM;
-	gw->both_ways = gw->cfg.n_policies > 0;
+	gw->both_ways = gw->cfg.n_policies > 0 || has_other_rules(gw);
 	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
 		gw->tunnel[t].transit = may_be_transit(transit, gw->tunnel[t].cfg);
 		gw->both_ways |= gw->tunnel[t].transit;
@@ -351,7 +363,34 @@ make_rules(struct gw *gw)
 					.sel = gw->cfg.tunnels[t].selectors[i],
 					.action = GW_ACTION_TUNNEL,
 					.tunnel = t};
+	gw->n_file_rules = gw->n_rules;
 	return mark_transit(gw);
+}
+
+int
+gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n)
+{
+	struct gw_policy_rule *all, *before = gw->rules;
+	unsigned int n_before = gw->n_rules;
+	int rc;
+
+	all = calloc(gw->n_file_rules + n + 1, sizeof(*all));
+	if (all == NULL)
+		return -ENOMEM;
+	memcpy(all, gw->rules, gw->n_file_rules * sizeof(*all));
+	memcpy(all + gw->n_file_rules, rules, n * sizeof(*all));
+	gw->rules = all;
+	gw->n_rules = gw->n_file_rules + n;
+	rc = mark_transit(gw);
+	if (rc < 0) {
+		gw->rules = before;
+		gw->n_rules = n_before;
+		free(all);
+		return rc;
+	}
+	free(before);
+	gw->rules_changed = true;
+	return 0;
 }
 
 static int
@@ -417,6 +456,8 @@ bring_up(struct gw *gw, struct gw_error *err)
 		rc = gw_kernel_open(gw, err);
 	if (rc == 0)
 		rc = gw_tunnels_make(gw, err);
+	if (rc == 0)
+		rc = gw_ike_open(gw, err);
 	if (rc == 0)
 		rc = make_rules(gw);
 	if (rc == 0)
@@ -498,6 +539,7 @@ gw_fini(struct gw *gw, struct gw_totals *totals)
 		gw_stats_sum(gw, &totals->sum);
 	gw_tunnels_release(gw);
 	gw_steering_stop(gw);
+	gw_ike_free(gw);
 	gw_tunnels_free(gw);
 	gw_view_free(gw);
 	gw_kernel_close(gw);

@@ -18,6 +18,7 @@
 #include "../host/tap.h"
 #include "../steer/steer.h"
 #include "config.h"
+#include "ike_types.h"
 #include "loop.h"
 #include "reserve.h"
 
@@ -27,6 +28,21 @@ enum gw_move {
 	GW_MOVE_RELEASE, /* others wait; its worker is to give it up */
 	GW_MOVE_TAKE, /* nobody has it; the next worker is to take it */
 	GW_MOVE_TELL, /* it has come; others are to know */
+};
+
+/** What IKE says of an SA beside its parameters, and what is noted for it. */
+struct gw_sa_ike {
+	char name[GW_IKE_NAME_LEN]; /* of the connection; "": not known */
+	uint32_t cpu; /* IKE's number of a CPU, IPSEC_PCPU_ANY: the fallback; prm.pcpu is ours */
+	bool initiator; /* our side began the exchange that made it */
+	bool stale; /* IKE has not said since it connected that it is still there */
+	bool renewed; /* there is a successor */
+	bool paired; /* gw_sa.pair was set once */
+	bool soft_said, hard_said; /* which of its ends IKE has been told of */
+	uint64_t soft_bytes, soft_packets; /* 0: none; hard limits are in prm */
+	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */
+	uint64_t packets; /* at the last look */
+	uint64_t used; /* when that was seen to change; CLOCK_MONOTONIC, nanoseconds; 0: never */
 };
 
 /** An SA as control knows it. */
@@ -41,6 +57,9 @@ struct gw_sa {
 	struct gw_steer_sa *steer; /* inbound: how its packets are steered; NULL: on no port */
 	uint16_t steer_port; /* index of the port; GW_NONE: not known yet */
 	uint8_t elsewhere; /* looks in a row that found its packets on another port */
+	struct gw_sa_ike *ike; /* NULL: not of IKE */
+	struct gw_sa *pair; /* of IKE: the one of the other direction made with it; NULL: none */
+	uint64_t held; /* outbound: not used before then if there is another, see place.c; 0: no */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */
@@ -61,8 +80,12 @@ struct gw_out {
 	uint16_t owner; /* who encrypts for it where it has neither; GW_NONE: nobody */
 };
 
+/** A tunnel that IKE made. */
+struct gw_ike_tunnel;
+
 struct gw_tunnel {
-	const struct gw_config_tunnel *cfg;
+	const struct gw_config_tunnel *cfg; /* without a name: none, its place is free */
+	struct gw_ike_tunnel *ike; /* NULL: of the configuration file */
 	uint16_t id;
 	bool up; /* administratively */
 	bool transit; /* see struct gw_tunnel_view */
@@ -100,6 +123,9 @@ struct gw_ena;
 /** What is known of where packets land. */
 struct gw_steering;
 
+/** What charon has said. */
+struct gw_ike;
+
 struct gw {
 	struct gw_config cfg;
 	struct gw_loop *loop;
@@ -111,11 +137,14 @@ struct gw {
 	struct gw_worker_ctl worker[GW_MAX_WORKERS];
 	unsigned int n_workers;
 	struct gw_tunnel *tunnel; /* by id */
-	unsigned int n_tunnels;
+	unsigned int n_tunnels; /* those of IKE come last, with free places between; never less */
+	struct gw_ike *ike; /* NULL: there is no IKE */
 	struct gw_sa **zombies; /* removed, but a worker that does not answer may hold them */
 	unsigned int n_zombies;
 	struct gw_policy_rule *rules; /* of the view's policy, in order */
 	unsigned int n_rules;
+	unsigned int n_file_rules; /* the first ones; what comes behind is of IKE */
+	bool rules_changed; /* since the view's policy was built */
 	bool both_ways; /* see struct gw_view */
 	struct gw_view *view; /* the one that workers have */
 	struct gw_nl *nl;

@@ -44,6 +44,30 @@ bool gw_worker_is_late(struct gw *gw, unsigned int worker);
 
 /* tunnel.c */
 
+/** Tunnels that there is room for: those of the file, and of IKE. */
+static inline unsigned int
+gw_max_tunnels(const struct gw_config *cfg)
+{
+	return cfg->n_tunnels + (cfg->ike_socket != NULL ? cfg->ike_tunnels : 0);
+}
+
+/** A tunnel without SAs in a free place; no worker and no view knows of it. 0 or -ENOMEM. */
+int gw_tunnel_open(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *cfg);
+/** Free its place. It has no SAs, and neither has any worker. */
+void gw_tunnel_close(struct gw_tunnel *t);
+/**
+ * The second half of gw_sa_add(), for an SA that was checked.
+ *
+ * @param ike
+ *   What IKE says of it, the SA's from now on, also after a failure; NULL: not of IKE.
+ * @param held
+ *   See struct gw_sa.
+ */
+int gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa,
+		struct gw_sa_ike *ike, uint64_t held, struct gw_error *err);
+/** Has a running SA the same key? Keys are known by their hash only. */
+bool gw_sa_key_is_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm);
+
 /** Make all tunnels and SAs of the configuration and install them. */
 int gw_tunnels_make(struct gw *gw, struct gw_error *err);
 /** Also those removed that a worker may still have had: workers have left. */
@@ -111,6 +135,8 @@ void gw_sa_ends_tick(struct gw *gw);
 
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
+/** Look at these of IKE behind those of the file; from the next view on. 0 or -ENOMEM. */
+int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n);
 void gw_view_free(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);

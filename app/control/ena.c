@@ -60,7 +60,7 @@ gw_ena_open(struct gw *gw, struct gw_error *err)
 		return 0;
 	ena = calloc(1, sizeof(*ena));
 	if (ena != NULL)
-		ena->tunnel = calloc(RTE_MAX(gw->n_tunnels, 1u), sizeof(*ena->tunnel));
+		ena->tunnel = calloc(RTE_MAX(gw_max_tunnels(&gw->cfg), 1u), sizeof(*ena->tunnel));
 	if (ena == NULL || ena->tunnel == NULL) {
 		free(ena);
 		gw_error_set(err, NULL, 0, "not enough memory");

@@ -18,6 +18,7 @@
 
 #include "../log.h"
 #include "control_priv.h"
+#include "ike.h"
 
 /** Frames read from a TAP, packets taken from a punt ring, before others get their turn. */
 #define BATCH 128
@@ -229,6 +230,7 @@ punt_readable(void *arg, uint32_t events)
 	if (read(gw->punt_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		GW_LOG(ERR, "eventfd: %s", strerror(errno));
 	gw_punts_drain(gw);
+	gw_ike_wants_poll(gw);
 }
 
 static gw_loop_cb rebuild_due;

@@ -35,10 +35,12 @@ predecessor(const struct gw_tunnel *t, const struct gw_sa *sa)
 
 /* Outbound: the plan */
 
+/** One that is held back is as if it were not there. */
 static bool
 is_out(const struct gw_sa *sa, bool fallback)
 {
-	return sa->prm.dir == IPSEC_PCPU_OUT && (sa->prm.pcpu == IPSEC_PCPU_ANY) == fallback;
+	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 &&
+			(sa->prm.pcpu == IPSEC_PCPU_ANY) == fallback;
 }
 
 static struct gw_sa *
@@ -502,7 +504,7 @@ static int
 move_outbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, uint16_t worker,
 		struct gw_error *err)
 {
-	struct gw_sa *other = is_out(sa, true) ? NULL : t->out[worker].own;
+	struct gw_sa *other = sa->prm.pcpu == IPSEC_PCPU_ANY ? NULL : t->out[worker].own;
 	uint16_t from = sa->worker;
 	int rc;
 

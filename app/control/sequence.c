@@ -123,7 +123,7 @@ grant(struct gw *gw, struct gw_sa *sa)
 
 typedef bool sa_visit(struct gw *gw, struct gw_sa *sa);
 
-/** How many said true. */
+/** Those with static keys; how many said true. */
 static unsigned int
 for_each_sa(struct gw *gw, sa_visit *visit)
 {
@@ -131,7 +131,8 @@ for_each_sa(struct gw *gw, sa_visit *visit)
 
 	for (unsigned int t = 0; t < gw->n_tunnels; t++)
 		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			n += visit(gw, gw->tunnel[t].sas[i]);
+			if (gw->tunnel[t].ike == NULL)
+				n += visit(gw, gw->tunnel[t].sas[i]);
 	return n;
 }
 

@@ -56,6 +56,7 @@ free_sa(struct gw_sa *sa)
 		ipsec_pcpu_sa_fini(sa->sa);
 	rte_free(sa->sa);
 	explicit_bzero(&sa->prm, sizeof(sa->prm));
+	free(sa->ike);
 	free(sa);
 }
 
@@ -72,13 +73,16 @@ node_of(const struct gw *gw, const struct gw_tunnel *t, const struct ipsec_pcpu_
 /** An SA that no worker has yet; its reservation is in memory only. */
 static struct gw_sa *
 make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm,
-		struct gw_error *err)
+		struct gw_sa_ike *ike, struct gw_error *err)
 {
 	struct gw_sa *sa = calloc(1, sizeof(*sa));
 	int rc = -ENOMEM;
 
-	if (sa == NULL)
+	if (sa == NULL) {
+		free(ike);
 		goto fail;
+	}
+	sa->ike = ike;
 	sa->prm = *prm;
 	sa->tunnel = t->id;
 	sa->worker = sa->placed = sa->had = sa->steer_port = GW_NONE;
@@ -90,7 +94,8 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 			"gw_sa", ipsec_pcpu_sa_size(), RTE_CACHE_LINE_SIZE, node_of(gw, t, prm));
 	if (sa->sa == NULL)
 		goto fail;
-	if (gw_sa_reserve(gw, sa, err) < 0)
+	/* IKE makes a fresh key each time: it repeats no IV, whatever was before */
+	if (ike == NULL && gw_sa_reserve(gw, sa, err) < 0)
 		goto refused;
 	rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
 	if (rc < 0)
@@ -118,9 +123,8 @@ append_sa(struct gw_tunnel *t, struct gw_sa *sa)
 	return 0;
 }
 
-static int
-make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *cfg,
-		struct gw_error *err)
+int
+gw_tunnel_open(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *cfg)
 {
 	t->cfg = cfg;
 	t->id = t - gw->tunnel;
@@ -134,8 +138,28 @@ make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *c
 		gw_sel_compile(&t->sel[i], &cfg->selectors[i]);
 	for (unsigned int w = 0; w < gw->n_workers; w++)
 		t->out[w].owner = GW_NONE;
+	return 0;
+}
+
+void
+gw_tunnel_close(struct gw_tunnel *t)
+{
+	static const struct gw_config_tunnel none;
+
+	free(t->sas);
+	free(t->sel);
+	free(t->out);
+	*t = (struct gw_tunnel){.cfg = &none, .id = t->id, .owner = GW_NONE};
+}
+
+static int
+make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *cfg,
+		struct gw_error *err)
+{
+	if (gw_tunnel_open(gw, t, cfg) < 0)
+		return -ENOMEM;
 	for (unsigned int i = 0; i < cfg->n_sas; i++) {
-		struct gw_sa *sa = make_sa(gw, t, &cfg->sas[i].prm, err);
+		struct gw_sa *sa = make_sa(gw, t, &cfg->sas[i].prm, NULL, err);
 
 		if (sa == NULL)
 			return -EINVAL;
@@ -172,7 +196,7 @@ gw_tunnels_make(struct gw *gw, struct gw_error *err)
 	int rc;
 
 	gw_error_set(err, NULL, 0, "not enough memory for %u tunnels", gw->cfg.n_tunnels);
-	gw->tunnel = calloc(RTE_MAX(gw->cfg.n_tunnels, 1u), sizeof(*gw->tunnel));
+	gw->tunnel = calloc(RTE_MAX(gw_max_tunnels(&gw->cfg), 1u), sizeof(*gw->tunnel));
 	if (gw->tunnel == NULL)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < gw->cfg.n_tunnels; i++) {
@@ -284,12 +308,28 @@ check_running(struct gw *gw, const struct gw_tunnel *t, const struct ipsec_pcpu_
 	return 0;
 }
 
+bool
+gw_sa_key_is_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm)
+{
+	uint8_t id[GW_RESERVE_ID_LEN];
+
+	gw_reserve_id(gw->ctx, prm, id);
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			if (memcmp(gw->tunnel[t].sas[i]->reserve_id, id, sizeof(id)) == 0)
+				return true;
+	return false;
+}
+
 /** An SA that is gone is no part of the configuration any more: its SPI may be used again. */
 static void
 forget_config(struct gw *gw, const struct gw_tunnel *t, const struct gw_sa *sa)
 {
-	struct gw_config_tunnel *cfg = &gw->cfg.tunnels[t->id];
+	struct gw_config_tunnel *cfg;
 
+	if (t->ike != NULL)
+		return;
+	cfg = &gw->cfg.tunnels[t->id];
 	for (unsigned int i = 0; i < cfg->n_sas; i++) {
 		if (cfg->sas[i].prm.dir != sa->prm.dir || cfg->sas[i].prm.spi != sa->prm.spi)
 			continue;
@@ -302,17 +342,24 @@ forget_config(struct gw *gw, const struct gw_tunnel *t, const struct gw_sa *sa)
 int
 gw_sa_add(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa, struct gw_error *err)
 {
-	struct gw_sa *sa;
 	int rc = gw_config_check_sa(&gw->cfg, t->cfg, csa, err);
 
 	if (rc == 0)
 		rc = check_running(gw, t, &csa->prm, err);
-	if (rc < 0)
-		return rc;
-	sa = make_sa(gw, t, &csa->prm, err);
+	return rc < 0 ? rc : gw_sa_install(gw, t, csa, NULL, 0, err);
+}
+
+int
+gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa,
+		struct gw_sa_ike *ike, uint64_t held, struct gw_error *err)
+{
+	struct gw_sa *sa = make_sa(gw, t, &csa->prm, ike, err);
+	int rc;
+
 	if (sa == NULL)
 		return -EINVAL;
-	if (gw->reserve != NULL && gw_reserve_commit(gw->reserve, err) < 0) {
+	sa->held = held;
+	if (ike == NULL && gw->reserve != NULL && gw_reserve_commit(gw->reserve, err) < 0) {
 		free_sa(sa);
 		return -EIO;
 	}
@@ -376,6 +423,8 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 	at = index_of(t, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;
+	if (sa->pair != NULL)
+		sa->pair->pair = NULL;
 	rc = dir == IPSEC_PCPU_IN ? gw_unplace_inbound(gw, sa) : gw_unplace_outbound(gw, t);
 	forget_config(gw, t, sa);
 	if (rc < 0) {
@@ -389,7 +438,8 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 						 : strerror(-rc));
 		return rc;
 	}
-	gw_sa_release(gw, sa);
+	if (sa->ike == NULL)
+		gw_sa_release(gw, sa);
 	free_sa(sa);
 	return gw_view_update(gw, err);
 }

@@ -233,14 +233,23 @@ free_view(struct gw_view *v)
 	free(v);
 }
 
-/** Built once: policies change with the configuration only. */
+/** Built anew only where policies have changed, which IKE alone does. */
 static const struct gw_policy *
 policy_of(struct gw *gw, struct gw_error *err)
 {
-	if (gw->view != NULL)
+	if (gw->view != NULL && !gw->rules_changed)
 		return gw->view->policy;
 	return gw_policy_build(
 			"gw", gw->rules, gw->n_rules, gw->cfg.default_action, SOCKET_ID_ANY, err);
+}
+
+/** No worker has it any more; what is shared with @p now stays. */
+static void
+free_old(struct gw_view *old, const struct gw_view *now)
+{
+	if (old != NULL && old->policy != now->policy)
+		gw_policy_free((struct gw_policy *)(uintptr_t)old->policy);
+	free_view(old);
 }
 
 int
@@ -262,7 +271,7 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	b.v->policy = policy_of(gw, err);
 	if (b.v->policy == NULL || build_routes(&b) < 0 || build_local(&b) < 0 ||
 			build_tunnels(&b) < 0) {
-		if (old == NULL)
+		if (old == NULL || old->policy != b.v->policy)
 			gw_policy_free((struct gw_policy *)(uintptr_t)b.v->policy);
 		free_view(b.v);
 		return -ENOMEM;
@@ -270,8 +279,9 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	build_ports(&b);
 	gw->view = b.v;
 	gw->view_changes++;
+	gw->rules_changed = false;
 	if (gw_tell_all(gw, &msg) == 0)
-		free_view(old);
+		free_old(old, b.v);
 	else
 		GW_LOG(ERR, "a worker did not take new tables: the old ones stay in memory");
 	gw->view_stale = false;

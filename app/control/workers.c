@@ -58,6 +58,23 @@ make_reassembly(struct gw *gw, struct gw_worker *w)
 	return w->reass == NULL ? -ENOMEM : 0;
 }
 
+/** Nothing is noted before control has said so: the two numbers differ. */
+static int
+make_wants(struct gw *gw, struct gw_worker *w)
+{
+	unsigned int n = gw_max_tunnels(&gw->cfg);
+
+	w->want_from = rte_malloc_socket("gw_want_from", n * sizeof(*w->want_from),
+			RTE_CACHE_LINE_SIZE, w->numa_node);
+	w->want = rte_zmalloc_socket(
+			"gw_want", n * sizeof(*w->want), RTE_CACHE_LINE_SIZE, w->numa_node);
+	if (w->want_from == NULL || w->want == NULL)
+		return -ENOMEM;
+	for (unsigned int t = 0; t < n; t++)
+		w->want_from[t] = UINT32_MAX;
+	return 0;
+}
+
 static int
 make_tables(struct gw *gw, struct gw_worker *w)
 {
@@ -67,15 +84,17 @@ make_tables(struct gw *gw, struct gw_worker *w)
 	w->sad = rte_zmalloc_socket("gw_sad", ipsec_pcpu_sad_size(gw->cfg.max_sas),
 			RTE_CACHE_LINE_SIZE, socket);
 	w->sa_out = rte_zmalloc_socket("gw_sa_out",
-			RTE_MAX(gw->cfg.n_tunnels, 1u) * sizeof(*w->sa_out), RTE_CACHE_LINE_SIZE,
-			socket);
+			RTE_MAX(gw_max_tunnels(&gw->cfg), 1u) * sizeof(*w->sa_out),
+			RTE_CACHE_LINE_SIZE, socket);
 	w->flow_cache = rte_zmalloc_socket("gw_flows", GW_FLOW_CACHE * sizeof(*w->flow_cache),
 			RTE_CACHE_LINE_SIZE, socket);
 	if (w->ctx == NULL || w->sad == NULL || w->sa_out == NULL || w->flow_cache == NULL)
 		return -ENOMEM;
 	ipsec_pcpu_sad_init(w->sad, gw->cfg.max_sas);
-	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
+	for (unsigned int t = 0; t < gw_max_tunnels(&gw->cfg); t++)
 		w->sa_out[t].owner = GW_NONE;
+	if (gw->cfg.ike_socket != NULL && make_wants(gw, w) < 0)
+		return -ENOMEM;
 	if (w->id == w->reass_worker && make_reassembly(gw, w) < 0)
 		return -ENOMEM;
 	return ipsec_pcpu_ctx_init(w->ctx);
@@ -380,6 +399,8 @@ free_worker(struct gw *gw, struct gw_worker *w)
 	rte_free(w->ctx);
 	rte_free(w->sad);
 	rte_free(w->sa_out);
+	rte_free(w->want);
+	rte_free(w->want_from);
 	rte_free(w->flow_cache);
 	rte_free(w);
 }

@@ -147,6 +147,8 @@ gw_too_big(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m, const struc
 		/* no route to the peer, or no SA from which to know the overhead */
 		bool no_route = w->view->nh[w->view->tunnel[tunnel].nh].mtu == 0;
 
+		if (!no_route)
+			gw_want(w, tunnel, m);
 		gw_drop(w, m, no_route ? GW_DROP_NO_ROUTE : GW_DROP_NO_OUT_SA);
 		return;
 	}

@@ -73,11 +73,28 @@ gw_inbound_elsewhere(struct gw_worker *w, const struct ipsec_pcpu_sad_entry *e, 
 }
 
 void
+gw_want(struct gw_worker *w, uint16_t tunnel, const struct rte_mbuf *m)
+{
+	struct gw_want *want;
+
+	if (likely(w->want == NULL))
+		return;
+	want = &w->want[tunnel];
+	if (likely(__atomic_load_n(&w->want_from[tunnel], __ATOMIC_RELAXED) != want->noted))
+		return;
+	gw_flow_parse(&want->flow, rte_pktmbuf_mtod(m, const void *), m->data_len);
+	__atomic_store_n(&want->noted, want->noted + 1, __ATOMIC_RELEASE);
+	w->punt_kick = true;
+}
+
+void
 gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
 		bool handed)
 {
 	uint16_t owner = w->sa_out[tunnel].owner;
 
+	if (!handed)
+		gw_want(w, tunnel, pkts[0]);
 	for (uint16_t i = 0; i < n; i++) {
 		struct gw_pkt p = {.kind = GW_PKT_ENCAP, .tunnel = tunnel};
 

@@ -120,13 +120,16 @@ prepare(struct gw_worker *w, const struct gw_port_view *port, uint16_t tunnel, s
 
 /** The SA of a tunnel that we encrypt with; NULL: another worker has it. */
 static inline struct ipsec_pcpu_sa *
-own_sa(const struct gw_worker *w, uint16_t tunnel, bool handed)
+own_sa(struct gw_worker *w, uint16_t tunnel, bool handed, const struct rte_mbuf *m)
 {
 	const struct gw_sa_out *out = &w->sa_out[tunnel];
 
 	/* the fallback SA for workers without one of their own, us or those that hand off */
-	if (unlikely((handed || out->sa == NULL) && out->fallback != NULL))
+	if (unlikely((handed || out->sa == NULL) && out->fallback != NULL)) {
+		if (!handed)
+			gw_want(w, tunnel, m);
 		return out->fallback;
+	}
 	return out->sa;
 }
 
@@ -156,7 +159,7 @@ sum_bytes(struct rte_mbuf *const pkts[], uint16_t n)
 void
 gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n, bool handed)
 {
-	struct ipsec_pcpu_sa *sa = own_sa(w, tunnel, handed);
+	struct ipsec_pcpu_sa *sa = own_sa(w, tunnel, handed, pkts[0]);
 	uint8_t reason[GW_BURST];
 	uint64_t bytes;
 	uint16_t done;
@@ -206,7 +209,7 @@ find_sas(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[], uint16
 	uint16_t own = 0;
 
 	for (uint16_t i = 0; i < n; i++) {
-		struct ipsec_pcpu_sa *found = own_sa(w, tunnel[i], false);
+		struct ipsec_pcpu_sa *found = own_sa(w, tunnel[i], false, pkts[i]);
 
 		if (unlikely(found == NULL)) {
 			gw_encap_elsewhere(w, tunnel[i], &pkts[i], 1, false);

@@ -253,6 +253,9 @@ void gw_too_big(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *m,
 void gw_not_tunnelled(struct gw_worker *w, const struct gw_port_view *port,
 		struct rte_mbuf *const pkts[], const struct gw_verdict verdict[], uint16_t n);
 
+/** A packet found no SA of this worker's own: note it for IKE, if control wants to know. */
+void gw_want(struct gw_worker *w, uint16_t tunnel, const struct rte_mbuf *m);
+
 /** Packets for a tunnel without an own SA: to the worker that encrypts for us, or they wait. */
 void gw_encap_elsewhere(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n,
 		bool handed);

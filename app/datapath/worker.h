@@ -95,6 +95,15 @@ struct gw_sa_out {
 	uint16_t owner;
 };
 
+/**
+ * That a tunnel wants an SA which this worker does not have: asked for over IKE. A worker writes
+ * only to its own, and only where control has said that it may (gw_worker.want_from).
+ */
+struct gw_want {
+	uint32_t noted; /* how often; after flow */
+	struct gw_flow flow; /* of the packet, from local to remote */
+};
+
 struct gw_staged {
 	uint16_t n;
 	struct rte_mbuf *pkts[GW_BURST];
@@ -106,6 +115,8 @@ struct gw_worker {
 	struct ipsec_pcpu_ctx *ctx;
 	struct ipsec_pcpu_sad *sad; /* inbound, by SPI; no SA, and we are the owner: packets wait */
 	struct gw_sa_out *sa_out; /* by tunnel id */
+	struct gw_want *want; /* by tunnel id; NULL: there is no IKE */
+	uint32_t *want_from; /* the same, from control: equal to noted: note the next packet */
 	uint16_t id; /* 0 to n_workers - 1: the pcpu number of its SAs */
 	uint16_t n_workers;
 	uint16_t reass_worker; /* which worker puts outer fragments together */

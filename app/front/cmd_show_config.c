@@ -56,6 +56,10 @@ general(struct gw_doc *doc, const struct gw *gw)
 	gw_cell_bool(t, cfg->allow_iv_reuse);
 	gw_fact(t, "console", "console", GW_KIND_TEXT);
 	gw_cell_text(t, cfg->console_socket);
+	gw_fact(t, "ike_socket", "ike_socket", GW_KIND_TEXT);
+	gw_cell_text(t, cfg->ike_socket);
+	gw_fact(t, "ike_tunnels", "ike_tunnels", GW_KIND_COUNT);
+	gw_cell_num(t, cfg->ike_tunnels);
 	gw_fact(t, "idle_sleep_us", "idle_sleep_us", GW_KIND_COUNT);
 	gw_cell_num(t, cfg->idle_sleep_us);
 	gw_fact(t, "max_sas", "max_sas", GW_KIND_COUNT);
@@ -168,6 +172,8 @@ tunnels(struct gw_doc *doc, const struct gw *gw)
 		const struct gw_config_tunnel *c = gw->tunnel[i].cfg;
 		char local[GW_ADDR_STRLEN], remote[GW_ADDR_STRLEN];
 
+		if (c->name[0] == '\0')
+			continue;
 		gw_cell_text(t, c->name);
 		gw_cell_text(t, gw_addr_text(&c->local, local));
 		gw_cell_text(t, gw_addr_text(&c->remote, remote));

@@ -55,7 +55,20 @@ static const struct gw_column sa_columns[] = {
 		{"displaced", "displaced", GW_KIND_COUNT},
 		{"drops", "drops", GW_KIND_COUNT},
 		{"age_s", "age s", GW_KIND_SECONDS},
+		{"ike", "IKE", GW_KIND_TEXT}, /* from here on: of those that IKE made */
+		{"cpu", "CPU", GW_KIND_PCPU},
+		{"soft_s", "renew s", GW_KIND_COUNT},
+		{"hard_s", "end s", GW_KIND_COUNT},
 };
+
+static void
+ike_cells(struct gw_table *t, const struct gw_sa_ike *ike)
+{
+	gw_cell_text(t, ike == NULL ? NULL : ike->stale ? "(gone)" : ike->name);
+	num_or_none(t, ike != NULL && ike->cpu != IPSEC_PCPU_ANY, ike != NULL ? ike->cpu : 0);
+	num_or_none(t, ike != NULL && ike->soft_s != 0, ike != NULL ? ike->soft_s : 0);
+	num_or_none(t, ike != NULL && ike->hard_s != 0, ike != NULL ? ike->hard_s : 0);
+}
 
 static void
 sa_row(struct gw_table *t, const struct gw_sa *sa, uint64_t now)
@@ -83,6 +96,7 @@ sa_row(struct gw_table *t, const struct gw_sa *sa, uint64_t now)
 	num_or_none(t, prm->dir == IPSEC_PCPU_IN, st.displaced);
 	gw_cell_num(t, sum_drops(&st));
 	gw_cell_real(t, now > sa->created ? (double)(now - sa->created) / 1e9 : 0);
+	ike_cells(t, sa->ike);
 }
 
 /* What the SAs of a direction do together. */
@@ -117,6 +131,15 @@ tunnel_view(const struct gw *gw, const struct gw_tunnel *t)
 	return gw->view != NULL && t->id < gw->view->n_tunnels ? &gw->view->tunnel[t->id] : NULL;
 }
 
+/** Of the connection that its newest SA is of; NULL: of none, or not known yet. */
+static const char *
+ike_name(const struct gw_tunnel *tun)
+{
+	const struct gw_sa_ike *ike = tun->n_sas > 0 ? tun->sas[tun->n_sas - 1]->ike : NULL;
+
+	return ike != NULL && ike->name[0] != '\0' ? ike->name : NULL;
+}
+
 static void
 tunnel_row(struct gw_table *t, const struct gw *gw, const struct gw_tunnel *tun)
 {
@@ -140,6 +163,7 @@ tunnel_row(struct gw_table *t, const struct gw *gw, const struct gw_tunnel *tun)
 	gw_cell_real(t, out.pps);
 	gw_cell_real(t, out.bps);
 	gw_cell_num(t, in.drops + out.drops);
+	gw_cell_text(t, ike_name(tun));
 }
 
 int
@@ -160,6 +184,7 @@ gw_cmd_show_tunnels(struct gw_cmd *cmd)
 			{"out_pps", "out Mpps", GW_KIND_PPS},
 			{"out_bps", "out Gbit/s", GW_KIND_BPS},
 			{"drops", "drops", GW_KIND_COUNT},
+			{"ike", "IKE", GW_KIND_TEXT},
 	};
 	struct gw_doc *doc = gw_doc_new();
 	struct gw_table *t;
@@ -168,7 +193,8 @@ gw_cmd_show_tunnels(struct gw_cmd *cmd)
 		return gw_cmd_show(cmd, NULL);
 	t = gw_doc_table(doc, "tunnels", NULL, columns, RTE_DIM(columns));
 	for (unsigned int i = 0; i < cmd->gw->n_tunnels; i++)
-		tunnel_row(t, cmd->gw, &cmd->gw->tunnel[i]);
+		if (cmd->gw->tunnel[i].cfg->name[0] != '\0')
+			tunnel_row(t, cmd->gw, &cmd->gw->tunnel[i]);
 	return gw_cmd_show(cmd, doc);
 }
 

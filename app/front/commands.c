@@ -30,6 +30,8 @@ const struct gw_command gw_commands[] = {
 				"what a packet costs, stage by stage, on each worker, now"},
 		{"show steer [json]", gw_cmd_show_steer,
 				"where packets land, by which method, and what a rebalance would do"},
+		{"show ike [json]", gw_cmd_show_ike,
+				"charon's connection, what it has asked for, acquires that wait for SAs"},
 		{"show neighbours [json]", gw_cmd_show_neighbours,
 				"MAC addresses, as the kernel knows them"},
 		{"show routes [json]", gw_cmd_show_routes,
@@ -67,7 +69,11 @@ living_names(void *arg, enum gw_cmd_names what, unsigned int i)
 		return NULL;
 	if (what == GW_CMD_PORTS)
 		return i < gw->n_ports ? gw->port[i].name : NULL;
-	return i < gw->n_tunnels ? gw->tunnel[i].cfg->name : NULL;
+	/* NULL ends the list: free places of IKE's are passed over */
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		if (gw->tunnel[t].cfg->name[0] != '\0' && i-- == 0)
+			return gw->tunnel[t].cfg->name;
+	return NULL;
 }
 
 struct gw_cmds *

@@ -67,6 +67,7 @@ gw_cmd_fn gw_cmd_show_drops;
 gw_cmd_fn gw_cmd_show_stats;
 gw_cmd_fn gw_cmd_show_cycles;
 gw_cmd_fn gw_cmd_show_steer;
+gw_cmd_fn gw_cmd_show_ike;
 gw_cmd_fn gw_cmd_show_neighbours;
 gw_cmd_fn gw_cmd_show_routes;
 gw_cmd_fn gw_cmd_show_version;

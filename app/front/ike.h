@@ -1,5 +1,9 @@
-/* SPDX-License-Identifier: BSD-3-Clause
- *
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef IKE_H
+#define IKE_H
+
+/*
  * What the gateway and charon's plugin (ike/) say to each other.
  *
  * AF_UNIX, SOCK_SEQPACKET: the gateway listens, charon connects, one message is one packet and
@@ -17,10 +21,10 @@
  * as it would repeat IVs.
  *
  * This file alone is what the plugin (GPL) has of the gateway (BSD): no DPDK in it.
+ *
+ * Bytes that have no meaning (pad) are 0 from both sides, and a message where one is not is
+ * refused by EINVAL: so they can be given a meaning later.
  */
-
-#ifndef IKE_H
-#define IKE_H
 
 #include <stddef.h>
 #include <stdint.h>
@@ -32,34 +36,35 @@
 #define IKE_CPU_NONE 0xffffffffu /* of the fallback */
 
 enum ike_type {
-	IKE_HELLO = 1,
-	IKE_ALLOC_SPI,
-	IKE_SA_ADD,
-	IKE_SA_UPDATE,
-	IKE_SA_KEEP,
+	/* from charon, each answered */
+	IKE_HELLO = 1, /* struct ike_hello */
+	IKE_ALLOC_SPI, /* struct ike_alloc_spi */
+	IKE_SA_ADD, /* struct ike_sa_add */
+	IKE_SA_UPDATE, /* struct ike_sa_update */
+	IKE_SA_KEEP, /* struct ike_sa_ref, like the two below */
 	IKE_SA_DEL,
 	IKE_SA_QUERY,
-	IKE_POL_ADD,
+	IKE_POL_ADD, /* struct ike_policy, like the one below */
 	IKE_POL_DEL,
-	IKE_SYNC_END,
-	IKE_FLUSH,
+	IKE_SYNC_END, /* struct ike_sync_end */
+	IKE_FLUSH, /* struct ike_flush */
 	/* from the gateway */
-	IKE_REPLY = 64,
-	IKE_ACQUIRE,
-	IKE_EXPIRE,
-	IKE_MAPPING,
+	IKE_REPLY = 64, /* struct ike_reply */
+	IKE_ACQUIRE, /* struct ike_acquire */
+	IKE_EXPIRE, /* struct ike_expire */
+	IKE_MAPPING, /* struct ike_mapping */
 };
 
 struct ike_hdr {
-	uint32_t type;
-	uint32_t id;
+	uint32_t type; /* enum ike_type */
+	uint32_t id; /* charon's, any; in a reply the request's; in an event 0 */
 };
 
 struct ike_addr {
 	uint8_t family; /* 4 or 6 */
 	uint8_t pad;
-	uint16_t port; /* network order; 0: any, or none */
-	uint8_t addr[16];
+	uint16_t port; /* of UDP; network order; 0: any, or none */
+	uint8_t addr[16]; /* network order; of IPv4 the first 4, and 12 times 0 */
 };
 
 /* What an SA is known by: its source may change, and have another port in later messages. */
@@ -74,26 +79,26 @@ struct ike_sa_id {
  * that the gateway does not speak, EBUSY: another charon is connected. */
 struct ike_hello {
 	struct ike_hdr hdr;
-	uint32_t version;
-	uint32_t pcpu; /* 1: it can negotiate SAs for a CPU */
+	uint32_t version; /* IKE_VERSION of charon's side */
+	uint32_t pcpu; /* 0 or 1; 1: it can negotiate SAs for a CPU */
 	uint64_t generation; /* a random number for each start of charon */
 };
 
 /* The reply has the SPI, which is taken until IKE_SA_DEL or for 165 s. */
 struct ike_alloc_spi {
 	struct ike_hdr hdr;
-	struct ike_addr src;
-	struct ike_addr dst;
-	uint8_t proto;
+	struct ike_addr src; /* the peer */
+	struct ike_addr dst; /* ours: the SPI is for packets to it */
+	uint8_t proto; /* of IP: 50 */
 	uint8_t pad[7];
 };
 
 enum ike_sa_flag {
-	IKE_SA_INBOUND = 1,
+	IKE_SA_INBOUND = 1, /* else outbound */
 	IKE_SA_ENCAP = 2, /* in UDP, ports as in the addresses */
-	IKE_SA_ESN = 4,
-	IKE_SA_COPY_DF = 8,
-	IKE_SA_COPY_ECN = 16,
+	IKE_SA_ESN = 4, /* 64-bit sequence numbers */
+	IKE_SA_COPY_DF = 8, /* the inner packet's DF bit goes to the outer header */
+	IKE_SA_COPY_ECN = 16, /* the gateway always does, as RFC 6040 says */
 	IKE_SA_INITIATOR = 32, /* we began the exchange */
 	IKE_SA_REPLAYED = 64, /* known from before, see above */
 };
@@ -103,25 +108,25 @@ enum ike_sa_flag {
 struct ike_sa_add {
 	struct ike_hdr hdr;
 	struct ike_sa_id sa;
-	struct ike_addr src;
-	uint32_t flags;
-	uint32_t reqid;
+	struct ike_addr src; /* of one family with sa.dst; inbound, port 0: from any port */
+	uint32_t flags; /* enum ike_sa_flag */
+	uint32_t reqid; /* the same for all SAs and policies of one CHILD_SA configuration */
 	uint32_t cpu; /* IKE_CPU_NONE: the fallback; a hint */
 	uint32_t if_id; /* children with equal selectors; 0: none */
-	uint32_t replay_window; /* packets */
+	uint32_t replay_window; /* packets, inbound; 0: no replay protection */
 	uint32_t copy_dscp; /* strongSwan's: 0 out only, 1 in only, 2 both, 3 none */
 	uint16_t enc_alg; /* IKEv2's transform, 20: AES-GCM-16 */
 	uint16_t int_alg; /* likewise, or strongSwan's above 1023; 1024: none */
 	uint16_t enc_key_len; /* bytes, with the salt */
-	uint16_t int_key_len;
-	uint8_t enc_key[IKE_KEY_MAX];
-	uint8_t int_key[IKE_KEY_MAX];
+	uint16_t int_key_len; /* bytes; 0 with AEAD */
+	uint8_t enc_key[IKE_KEY_MAX]; /* key, then salt, then 0; each side wipes it after use */
+	uint8_t int_key[IKE_KEY_MAX]; /* likewise */
 	uint32_t pad;
 	/* limits that the gateway watches, 0: none; soft then hard, each reported once */
-	uint64_t soft_bytes;
-	uint64_t hard_bytes;
-	uint64_t soft_packets;
-	uint64_t hard_packets;
+	uint64_t soft_bytes; /* of inner packets */
+	uint64_t hard_bytes; /* likewise */
+	uint64_t soft_packets; /* packets */
+	uint64_t hard_packets; /* packets */
 	/* those that charon watches itself, for the console; seconds */
 	uint64_t soft_s;
 	uint64_t hard_s;
@@ -131,9 +136,9 @@ struct ike_sa_add {
 /* Other addresses; the ports are those that the SA has from now on. */
 struct ike_sa_update {
 	struct ike_hdr hdr;
-	struct ike_sa_id sa;
-	struct ike_addr new_src;
-	struct ike_addr new_dst;
+	struct ike_sa_id sa; /* by what it is known until now */
+	struct ike_addr new_src; /* the peer of an inbound SA */
+	struct ike_addr new_dst; /* sa.dst from now on */
 	uint32_t flags; /* IKE_SA_ENCAP or 0 */
 	uint32_t pad;
 };
@@ -149,11 +154,11 @@ struct ike_ts {
 	uint8_t family; /* 4 or 6 */
 	uint8_t proto; /* 0: any */
 	/* the machine's order; ICMP: type << 8 | code */
-	uint16_t from_port;
-	uint16_t to_port;
+	uint16_t from_port; /* 0 with 65535: any */
+	uint16_t to_port; /* the last that belongs to it */
 	uint16_t pad;
-	uint8_t from[16];
-	uint8_t to[16];
+	uint8_t from[16]; /* first address; like ike_addr.addr */
+	uint8_t to[16]; /* last address */
 };
 
 enum ike_policy_dir {
@@ -180,21 +185,22 @@ enum ike_policy_flag {
  * The addresses do not count for that; ENOENT: there is none. */
 struct ike_policy {
 	struct ike_hdr hdr;
-	uint8_t dir;
-	uint8_t type;
-	uint8_t prio;
-	uint8_t flags;
-	uint32_t reqid;
-	uint32_t spi; /* network order; 0: a trap */
-	uint32_t if_id;
+	uint8_t dir; /* enum ike_policy_dir */
+	uint8_t type; /* enum ike_policy_type */
+	uint8_t prio; /* enum ike_policy_prio; lower wins */
+	uint8_t flags; /* enum ike_policy_flag */
+	uint32_t reqid; /* of the SAs that carry it */
+	uint32_t spi; /* of the SA it came with; network order; 0: a trap */
+	uint32_t if_id; /* as in ike_sa_add */
 	uint32_t manual_prio; /* 0: by prio and selectors */
 	uint32_t pad;
-	struct ike_addr src; /* of the SAs */
+	struct ike_addr src; /* outer addresses of the SAs, in the direction of the packets */
 	struct ike_addr dst;
-	struct ike_ts src_ts;
+	struct ike_ts src_ts; /* inner packets, likewise */
 	struct ike_ts dst_ts;
 };
 
+/* All that charon has was said since IKE_HELLO. */
 struct ike_sync_end {
 	struct ike_hdr hdr;
 };
@@ -204,32 +210,34 @@ enum ike_flush_what {
 	IKE_FLUSH_POLICIES = 2
 };
 
+/* Away with all that came from charon. */
 struct ike_flush {
 	struct ike_hdr hdr;
-	uint32_t what;
+	uint32_t what; /* enum ike_flush_what, one or both */
 	uint32_t pad;
 };
 
+/* The answer to a request. What its request does not ask for is 0. */
 struct ike_reply {
 	struct ike_hdr hdr;
-	uint32_t status; /* 0, or an errno value */
-	uint32_t spi;
-	uint64_t epoch; /* a random number for each start of the gateway, not 0 */
-	uint32_t workers;
+	uint32_t status; /* 0, or an errno value, positive */
+	uint32_t spi; /* IKE_ALLOC_SPI: network order */
+	uint64_t epoch; /* IKE_HELLO: a random number for each start of the gateway, not 0 */
+	uint32_t workers; /* IKE_HELLO: how many there are; ike_acquire.cpu is below */
 	uint32_t pad;
-	uint64_t bytes;
-	uint64_t packets;
-	uint64_t idle_s; /* since the last packet, if there was one */
+	uint64_t bytes; /* IKE_SA_QUERY: of inner packets; grows */
+	uint64_t packets; /* IKE_SA_QUERY: grows */
+	uint64_t idle_s; /* IKE_SA_QUERY: seconds since the last packet, if there was one */
 };
 
 /* A packet found no SA of its worker (cpu), or none at all (IKE_CPU_NONE). */
 struct ike_acquire {
 	struct ike_hdr hdr;
-	uint32_t reqid;
-	uint32_t cpu;
+	uint32_t reqid; /* of the policy that the packet matched */
+	uint32_t cpu; /* index of the worker, or IKE_CPU_NONE */
 	struct ike_addr src; /* of the packet, with its ports */
-	struct ike_addr dst;
-	uint8_t proto;
+	struct ike_addr dst; /* likewise */
+	uint8_t proto; /* of IP, of the packet */
 	uint8_t pad[7];
 };
 
@@ -237,7 +245,7 @@ struct ike_acquire {
 struct ike_expire {
 	struct ike_hdr hdr;
 	struct ike_sa_id sa;
-	uint32_t hard; /* 1: it carries nothing any more */
+	uint32_t hard; /* 0: soft, it should be replaced; 1: it carries nothing any more */
 	uint32_t pad;
 };
 
@@ -245,10 +253,11 @@ struct ike_expire {
 struct ike_mapping {
 	struct ike_hdr hdr;
 	struct ike_sa_id sa;
-	struct ike_addr remote;
+	struct ike_addr remote; /* where they come from now */
 	uint32_t pad;
 };
 
+/* Room for any message. */
 union ike_any {
 	struct ike_hdr hdr;
 	struct ike_hello hello;
@@ -302,8 +311,22 @@ ike_msg_len(uint32_t type)
 	}
 }
 
-_Static_assert(sizeof(struct ike_addr) == 20 && sizeof(struct ike_sa_id) == 32, "no padding");
-_Static_assert(sizeof(struct ike_ts) == 40 && sizeof(struct ike_policy) == 152, "no padding");
-_Static_assert(sizeof(struct ike_sa_add) == 336, "no padding");
+/* No hidden padding anywhere, and both ends agree, whatever compiled them. */
+_Static_assert(sizeof(struct ike_hdr) == 8, "layout");
+_Static_assert(sizeof(struct ike_addr) == 20, "layout");
+_Static_assert(sizeof(struct ike_sa_id) == 32, "layout");
+_Static_assert(sizeof(struct ike_hello) == 24, "layout");
+_Static_assert(sizeof(struct ike_alloc_spi) == 56, "layout");
+_Static_assert(sizeof(struct ike_sa_add) == 336, "layout");
+_Static_assert(sizeof(struct ike_sa_update) == 88, "layout");
+_Static_assert(sizeof(struct ike_sa_ref) == 40, "layout");
+_Static_assert(sizeof(struct ike_ts) == 40, "layout");
+_Static_assert(sizeof(struct ike_policy) == 152, "layout");
+_Static_assert(sizeof(struct ike_sync_end) == 8, "layout");
+_Static_assert(sizeof(struct ike_flush) == 16, "layout");
+_Static_assert(sizeof(struct ike_reply) == 56, "layout");
+_Static_assert(sizeof(struct ike_acquire) == 64, "layout");
+_Static_assert(sizeof(struct ike_expire) == 48, "layout");
+_Static_assert(sizeof(struct ike_mapping) == 64, "layout");
 
-#endif
+#endif /* IKE_H */

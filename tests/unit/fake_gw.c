@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/ike.h"
 #include "fake_gw.h"
 
 #define SAS 4
@@ -219,6 +220,7 @@ fake_gw_new(void)
 	gw->n_rules = 2;
 	gw->view = &f.view;
 	gw->nl = (struct gw_nl *)&f; /* opaque: ours to fake */
+	gw->ike = (struct gw_ike *)&f; /* likewise */
 	gw->n_workers = 2;
 	for (unsigned int i = 0; i < 2; i++) {
 		f.worker[i].lcore = i + 1;
@@ -319,6 +321,30 @@ gw_rebalance(struct gw *gw, struct gw_rebalance r[], struct gw_error *err)
 	noted("rebalance");
 	r[0] = r[1] = (struct gw_rebalance){.changed = 7, .moved = 1};
 	return 0;
+}
+
+bool
+gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
+{
+	*s = (struct gw_ike_status){.connected = true,
+			.in_sync = true,
+			.generation = 0xabcdef,
+			.tunnels = 1,
+			.sas_in = 3,
+			.pending = 2,
+			.counts.acquires = 17};
+	return gw->ike != NULL;
+}
+
+bool
+gw_ike_pending(const struct gw *gw, unsigned int i, struct gw_ike_pending *p)
+{
+	*p = (struct gw_ike_pending){.tunnel = "paris",
+			.reqid = 5,
+			.cpu = i == 0 ? IPSEC_PCPU_ANY : 1,
+			.tries = 3,
+			.next_s = 4.25};
+	return i < 2;
 }
 
 int

@@ -66,7 +66,7 @@ run(const char *line, struct gw_text *out, bool *leave)
 static const char *const examples[] = {"help", "show config", "show ports", "show allowances",
 		"show workers", "show tunnels", "show tunnel paris", "show tunnel oslo", "show sa",
 		"show sa 0x1003", "show drops", "show drops all", "show stats", "show cycles",
-		"show neighbours", "show routes", "show version",
+		"show ike", "show neighbours", "show routes", "show version",
 		"explain 10.1.0.1 10.2.0.1 tcp 1 80", "explain 10.1.0.1 10.2.0.1 icmp"};
 
 static void
@@ -156,6 +156,10 @@ test_contents(void **state)
 	shows("show steer json", "\"state\":\"astray\"");
 	shows("show steer json",
 			"\"rebalance\":[\n{\"port\":\"lan\",\"entries\":7,\"moves\":0,\"stay\":2}");
+	shows("show ike", "run of charon                   0000000000abcdef");
+	shows("show ike", "acquires             17  acquires sent");
+	shows("show ike", "paris            5  any      3              4.2");
+	shows("show ike json", "\"reqid\":5,\"cpu\":1,\"tries\":3,\"next_s\":4.250");
 	shows("show neighbours", "stale");
 	shows("show routes json",
 			"\"via\":null,\"port\":\"-\",\"metric\":0,\"type\":\"blackhole\"");

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * IKE as a whole: who is connected, what is stale. charon may end and come back, the socket may
+ * break, the gateway may be restarted: what is in use goes on until something takes its place,
+ * but no outbound key is ever used by a second run of the gateway.
+ */
+
+#include "ike.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "../log.h"
+#include "ike_priv.h"
+
+/** How long SAs of a charon that is gone are kept while no new one takes their place. */
+#define STALE_NS (60 * GW_NS_PER_S)
+/** After a restart of the gateway charon renews SAs by itself: what is asked for meanwhile. */
+#define RENEW_NS GW_NS_PER_S
+
+int
+gw_ike_open(struct gw *gw, struct gw_error *err)
+{
+	struct gw_ike *ike;
+
+	if (gw->cfg.ike_socket == NULL)
+		return 0;
+	ike = gw->ike = calloc(1, sizeof(*ike));
+	if (ike == NULL) {
+		gw_error_set(err, NULL, 0, "no memory for IKE");
+		return -ENOMEM;
+	}
+	while (ike->epoch == 0)
+		if (getrandom(&ike->epoch, sizeof(ike->epoch), 0) != sizeof(ike->epoch)) {
+			gw_error_set(err, NULL, 0, "no random number: %s", strerror(errno));
+			return -EIO;
+		}
+	for (unsigned int i = gw->n_tunnels; i < gw_max_tunnels(&gw->cfg); i++) {
+		gw->tunnel[i].id = i;
+		gw_tunnel_close(&gw->tunnel[i]);
+	}
+	return 0;
+}
+
+void
+gw_ike_free(struct gw *gw)
+{
+	if (gw->ike == NULL)
+		return;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		free(t->ike->cfg.selectors);
+		free(t->ike);
+		t->ike = NULL;
+		t->cfg = NULL;
+	}
+	free(gw->ike->rule);
+	free(gw->ike);
+	gw->ike = NULL;
+}
+
+/* Connections */
+
+static void
+mark_stale(struct gw *gw, bool tunnels)
+{
+	struct gw_ike *ike = gw->ike;
+
+	for (unsigned int i = 0; i < ike->n_rules; i++)
+		ike->rule[i].stale = true;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		t->ike->stale |= tunnels;
+		memset(t->ike->hold, 0, sizeof(t->ike->hold));
+		for (unsigned int i = 0; i < t->n_sas; i++)
+			t->sas[i]->ike->stale = true;
+	}
+}
+
+int
+gw_ike_hello(struct gw *gw, uint64_t generation, bool pcpu, const struct gw_ike_events *events,
+		struct gw_error *err)
+{
+	struct gw_ike *ike = gw->ike;
+
+	if (ike->connected) {
+		gw_error_set(err, NULL, 0, "another charon is connected");
+		return -EBUSY;
+	}
+	ike->same_generation = ike->generation == 0 || ike->generation == generation;
+	ike->generation = generation;
+	ike->pcpu = pcpu;
+	ike->events = *events;
+	ike->connected = true;
+	ike->in_sync = false;
+	ike->counts.connections++;
+	mark_stale(gw, !ike->same_generation);
+	return 0;
+}
+
+void
+gw_ike_gone(struct gw *gw)
+{
+	gw->ike->connected = false;
+	gw->ike->in_sync = false;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	gw_ike_arm(gw, t);
+}
+
+static bool
+has_in(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_IN && !t->sas[i]->ike->stale)
+			return true;
+	return false;
+}
+
+static struct gw_sa *
+stale_sa(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->ike->stale)
+			return t->sas[i];
+	return NULL;
+}
+
+/** What is stale of a tunnel goes. */
+static void
+drop_stale(struct gw *gw, struct gw_tunnel *t)
+{
+	struct gw_sa *sa;
+
+	gw_ike_rules_drop_stale(gw, t);
+	while (t->ike != NULL && (sa = stale_sa(t)) != NULL) {
+		gw->ike->counts.sas_stale++;
+		gw_ike_sa_remove(gw, t, sa);
+	}
+}
+
+static int
+drop_all_stale(struct gw *gw, struct gw_error *err)
+{
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	drop_stale(gw, t);
+	gw_ike_rules_drop_stale(gw, NULL);
+	gw->ike->stale_until = 0;
+	return gw_ike_rules_apply(gw, err);
+}
+
+int
+gw_ike_sync_end(struct gw *gw, struct gw_error *err)
+{
+	struct gw_ike *ike = gw->ike;
+	uint64_t now = gw_now_ns();
+	int rc;
+
+	ike->in_sync = true;
+	if (ike->same_generation) {
+		rc = drop_all_stale(gw, err);
+	} else {
+		ike->stale_until = now + STALE_NS;
+		rc = gw_ike_rules_apply(gw, err);
+	}
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		if (has_in(t) && !gw_ike_has_out(t))
+			t->ike->hold[gw->n_workers].until = now + RENEW_NS;
+		gw_ike_arm(gw, t);
+	}
+	return rc;
+}
+
+int
+gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
+{
+	struct gw_ike *ike = gw->ike;
+
+	for (unsigned int i = 0; i < ike->n_rules && policies; i++)
+		ike->rule[i].stale = true;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	for (unsigned int i = 0; i < t->n_sas && sas; i++)
+		t->sas[i]->ike->stale = true;
+	if (policies)
+		gw_ike_rules_drop_stale(gw, NULL);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		struct gw_sa *sa;
+
+		while (t->ike != NULL && (sa = stale_sa(t)) != NULL)
+			gw_ike_sa_remove(gw, t, sa);
+		if (t->ike != NULL)
+			gw_ike_tunnel_put(gw, t);
+	}
+	return gw_ike_rules_apply(gw, err);
+}
+
+/* Time */
+
+static uint64_t
+stale_packets(const struct gw_tunnel *t)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		struct ipsec_pcpu_sa_stats st;
+
+		if (!t->sas[i]->ike->stale || t->sas[i]->prm.dir != IPSEC_PCPU_OUT)
+			continue;
+		ipsec_pcpu_sa_stats(t->sas[i]->sa, &st);
+		sum += st.packets;
+	}
+	return sum;
+}
+
+/** A tunnel with SAs of a charon that is gone: they go once there is a new one. */
+static void
+replace_stale(struct gw *gw, struct gw_tunnel *t)
+{
+	uint64_t packets;
+
+	if (stale_sa(t) == NULL)
+		return;
+	if (gw_ike_has_out(t)) {
+		drop_stale(gw, t);
+		return;
+	}
+	/* workers that have an SA note nothing: that they use it shows as well */
+	packets = stale_packets(t);
+	if (packets > t->ike->stale_packets && !t->ike->stale)
+		gw_ike_want_any(gw, t);
+	t->ike->stale_packets = packets;
+}
+
+void
+gw_ike_tick(struct gw *gw)
+{
+	struct gw_ike *ike = gw->ike;
+	struct gw_error err;
+
+	if (ike == NULL)
+		return;
+	gw_ike_sas_tick(gw);
+	gw_ike_wants_poll(gw);
+	if (ike->stale_until != 0 && gw_now_ns() >= ike->stale_until &&
+			drop_all_stale(gw, &err) < 0)
+		GW_LOG(ERR, "IKE: %s", err.text);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		if (ike->stale_until != 0)
+			replace_stale(gw, t);
+		if (t->ike != NULL && !(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
+			gw_ike_arm(gw, t);
+	}
+}
+
+/* For the console */
+
+struct gw_ike_counts *
+gw_ike_counts(struct gw *gw)
+{
+	return &gw->ike->counts;
+}
+
+bool
+gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
+{
+	const struct gw_ike *ike = gw->ike;
+	struct gw_ike_pending p;
+
+	memset(s, 0, sizeof(*s));
+	if (ike == NULL)
+		return false;
+	s->connected = ike->connected;
+	s->in_sync = ike->in_sync;
+	s->pcpu = ike->pcpu;
+	s->epoch = ike->epoch;
+	s->generation = ike->generation;
+	s->policies = ike->n_rules;
+	s->counts = ike->counts;
+	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
+		s->spis += ike->spi[i].spi != 0 && ike->spi[i].until > gw_now_ns();
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		s->tunnels++;
+		for (unsigned int i = 0; i < t->n_sas; i++) {
+			s->stale += t->sas[i]->ike->stale;
+			*(t->sas[i]->prm.dir == IPSEC_PCPU_IN ? &s->sas_in : &s->sas_out) += 1;
+		}
+	}
+	while (gw_ike_pending(gw, s->pending, &p))
+		s->pending++;
+	return true;
+}

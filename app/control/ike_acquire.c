@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * Acquires: packets that want an SA. A worker that has none of its own notes one such packet
+ * (gw_want()), where control lets it: it does where there is no SA at all, or where there is a
+ * fallback and policies want an SA for each CPU (R4). charon never says no, so that who has asked
+ * waits: for a second at first, then ever longer up to a minute, until the SA comes. A peer that
+ * is dead is asked for as many SAs as there are tunnels and workers, once a minute.
+ */
+
+#include <string.h>
+
+#include "ike_priv.h"
+
+#define MAX_HOLD_NS (60 * GW_NS_PER_S)
+#define MAX_SHIFT 6 /* one second, shifted so far, is more */
+/** Acquires in one second: a storm of more is spread. */
+#define BUDGET 256
+
+bool
+gw_ike_has_out(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale)
+			return true;
+	return false;
+}
+
+/** Also one that is held back. */
+static bool
+has_own(const struct gw_tunnel *t, uint32_t worker)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == worker &&
+				!t->sas[i]->ike->stale)
+			return true;
+	return t->out[worker].own != NULL;
+}
+
+static struct gw_ike_hold *
+hold_of(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker)
+{
+	return &t->ike->hold[worker == IPSEC_PCPU_ANY ? gw->n_workers : worker];
+}
+
+/** What a packet on a worker wants: an SA for it, any one, or none (false). */
+static bool
+wanted(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker, uint32_t *cpu)
+{
+	*cpu = gw_ike_has_out(t) ? worker : IPSEC_PCPU_ANY;
+	if (t->ike->stale)
+		return false;
+	if (*cpu == IPSEC_PCPU_ANY)
+		return true;
+	return t->ike->pcpu && gw->ike->pcpu && !has_own(t, worker);
+}
+
+void
+gw_ike_arm(struct gw *gw, struct gw_tunnel *t)
+{
+	uint64_t now = gw_now_ns();
+
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		uint32_t from = t->ike->noted[w], cpu;
+
+		if (!gw->ike->in_sync || !wanted(gw, t, w, &cpu) ||
+				now < hold_of(gw, t, cpu)->until)
+			from--; /* the two differ: it notes nothing */
+		__atomic_store_n(&gw->worker[w].w->want_from[t->id], from, __ATOMIC_RELAXED);
+	}
+}
+
+static bool
+has_budget(struct gw_ike *ike, uint64_t now)
+{
+	if (now - ike->budget_from >= GW_NS_PER_S) {
+		ike->budget_from = now;
+		ike->budget = BUDGET;
+	}
+	return ike->budget > 0;
+}
+
+static void
+ask(struct gw *gw, struct gw_tunnel *t, uint32_t cpu, const struct gw_flow *flow)
+{
+	struct gw_ike_acquire a = {.reqid = t->ike->reqid, .cpu = cpu, .flow = *flow};
+	struct gw_ike_hold *hold = hold_of(gw, t, cpu);
+	struct gw_ike *ike = gw->ike;
+	uint64_t now = gw_now_ns(), wait;
+
+	if (now < hold->until)
+		return;
+	hold->until = now + GW_NS_PER_S;
+	if (!has_budget(ike, now) || !ike->events.acquire(ike->events.arg, &a)) {
+		ike->counts.acquires_unsent++;
+		return;
+	}
+	ike->budget--;
+	ike->counts.acquires++;
+	wait = GW_NS_PER_S << RTE_MIN(hold->tries, MAX_SHIFT);
+	hold->until = now + RTE_MIN(wait, MAX_HOLD_NS);
+	if (hold->tries < UINT8_MAX)
+		hold->tries++;
+}
+
+/** Has a worker noted something since? Then what. */
+static bool
+take(const struct gw_worker *w, struct gw_tunnel *t, struct gw_flow *flow)
+{
+	const struct gw_want *want = &w->want[t->id];
+	uint32_t noted = __atomic_load_n(&want->noted, __ATOMIC_ACQUIRE);
+
+	if (noted == t->ike->noted[w->id])
+		return false;
+	t->ike->noted[w->id] = noted;
+	*flow = want->flow; /* it is not written before gw_ike_arm() */
+	return true;
+}
+
+void
+gw_ike_wants_poll(struct gw *gw)
+{
+	if (gw->ike == NULL || !gw->ike->in_sync)
+		return;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		bool any = false;
+
+		for (unsigned int w = 0; w < gw->n_workers; w++) {
+			struct gw_flow flow;
+			uint32_t cpu;
+
+			if (!take(gw->worker[w].w, t, &flow))
+				continue;
+			any = true;
+			if (wanted(gw, t, w, &cpu))
+				ask(gw, t, cpu, &flow);
+		}
+		if (any)
+			gw_ike_arm(gw, t);
+	}
+}
+
+void
+gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
+{
+	uint32_t worker = sa->prm.pcpu;
+
+	*hold_of(gw, t, IPSEC_PCPU_ANY) = (struct gw_ike_hold){0};
+	if (worker < gw->n_workers)
+		*hold_of(gw, t, worker) = (struct gw_ike_hold){0};
+	gw_ike_arm(gw, t);
+}
+
+bool
+gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker)
+{
+	return worker < GW_MAX_WORKERS && t->ike->hold[worker].tries > 0;
+}
+
+void
+gw_ike_want_any(struct gw *gw, struct gw_tunnel *t)
+{
+	const struct gw_selector *sel = t->cfg->selectors;
+	struct gw_flow flow = {.proto = sel->proto, .family = sel->local.addr.family};
+	size_t len = gw_addr_len(flow.family);
+
+	if (t->cfg->n_selectors == 0)
+		return;
+	memcpy(flow.src, &sel->local.addr.a, len);
+	memcpy(flow.dst, &sel->remote.addr.a, len);
+	ask(gw, t, IPSEC_PCPU_ANY, &flow);
+}
+
+/** The hold of a tunnel with this number that an acquire stands behind; NULL: none. */
+static const struct gw_ike_hold *
+pending_hold(const struct gw *gw, const struct gw_tunnel *t, unsigned int w)
+{
+	return t->ike->hold[w].tries > 0 && w <= gw->n_workers ? &t->ike->hold[w] : NULL;
+}
+
+bool
+gw_ike_pending(const struct gw *gw, unsigned int i, struct gw_ike_pending *p)
+{
+	uint64_t now = gw_now_ns();
+
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		for (unsigned int w = 0; w <= gw->n_workers; w++) {
+			const struct gw_ike_hold *hold = pending_hold(gw, t, w);
+
+			if (hold == NULL || i-- > 0)
+				continue;
+			*p = (struct gw_ike_pending){.tunnel = t->cfg->name,
+					.reqid = t->ike->reqid,
+					.cpu = w == gw->n_workers ? IPSEC_PCPU_ANY : w,
+					.tries = hold->tries};
+			p->next_s = hold->until > now ? (double)(hold->until - now) / 1e9 : 0;
+			return true;
+		}
+	}
+	return false;
+}

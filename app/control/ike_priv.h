@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+#ifndef IKE_PRIV_H
+#define IKE_PRIV_H
+
+/* What the ike*.c of control/ have of each other. Control thread. */
+
+#include "control_priv.h"
+#include "ike.h"
+
+#define GW_NS_PER_S UINT64_C(1000000000)
+
+/** How often IKE was asked for an SA in vain, and when it may be again. */
+struct gw_ike_hold {
+	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
+	uint8_t tries;
+};
+
+struct gw_ike_tunnel {
+	struct gw_config_tunnel cfg; /* what gw_tunnel.cfg points to */
+	uint32_t reqid;
+	uint32_t if_id;
+	bool stale; /* of a charon that is gone */
+	bool pcpu; /* some policy says that workers may have SAs of their own */
+	uint64_t stale_packets; /* of its stale outbound SAs, at the last look */
+	/* by worker; behind them the one for any SA at all */
+	struct gw_ike_hold hold[GW_MAX_WORKERS + 1];
+	uint32_t noted[GW_MAX_WORKERS]; /* what each worker had noted at the last look */
+};
+
+struct gw_ike_rule {
+	struct gw_ike_policy p;
+	uint16_t tunnel; /* id; GW_NONE: it goes into none */
+	bool stale;
+};
+
+struct gw_ike_spi {
+	uint32_t spi; /* 0: free */
+	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
+};
+
+/** SPIs that are given out at a time and not in use yet. */
+#define GW_IKE_MAX_SPIS 4096
+
+struct gw_ike {
+	struct gw_ike_events events;
+	bool connected;
+	bool in_sync;
+	bool pcpu;
+	uint64_t epoch;
+	uint64_t generation; /* 0: nobody was here yet */
+	bool same_generation; /* as that of the connection before */
+	uint64_t stale_until; /* when stale SAs go even without a successor; 0: there are none */
+	struct gw_ike_rule *rule; /* policies, in the order in which they came */
+	unsigned int n_rules, cap_rules;
+	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
+	bool hold_timer; /* an SA is held back, see place.c */
+	unsigned int budget; /* acquires that may still be sent in this second */
+	uint64_t budget_from;
+	struct gw_ike_counts counts;
+};
+
+/** Each tunnel of IKE in turn. */
+#define GW_IKE_FOREACH_TUNNEL(gw, t) \
+	for (struct gw_tunnel *t = (gw)->tunnel + (gw)->cfg.n_tunnels; \
+			t < (gw)->tunnel + (gw)->n_tunnels; t++) \
+		if (t->ike != NULL)
+
+/* ike_tunnel.c */
+
+/** The tunnel of a reqid; a new one where there is none. NULL: no place, @p err set. */
+struct gw_tunnel *gw_ike_tunnel_get(
+		struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error *err);
+/** Take it away if it has neither SAs nor policies; true: it is gone. */
+bool gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t);
+/** Its outer addresses, as the newest SA or policy says. */
+void gw_ike_tunnel_ends(
+		struct gw_tunnel *t, const struct gw_addr *local, const struct gw_addr *remote);
+/** What tunnels and workers are to have of the policies now. */
+int gw_ike_rules_apply(struct gw *gw, struct gw_error *err);
+/** Remove stale policies: of a tunnel, or all (NULL). How many. */
+unsigned int gw_ike_rules_drop_stale(struct gw *gw, const struct gw_tunnel *t);
+
+/* ike_sa.c */
+
+/** Remove one, and see what becomes of its tunnel. */
+void gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
+/** Look at what SAs have done: limits, use, those that are held back. */
+void gw_ike_sas_tick(struct gw *gw);
+
+/* ike_acquire.c */
+
+/** Is there an SA to send on that charon knows? */
+bool gw_ike_has_out(const struct gw_tunnel *t);
+/** Let workers note what they want, or no more; after each change. */
+void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
+/** An outbound SA has come: what was asked for is there. */
+void gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
+/** Has a worker asked for an SA that has not come yet? */
+bool gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker);
+/** A packet on a stale SA wants a new one. */
+void gw_ike_want_any(struct gw *gw, struct gw_tunnel *t);
+
+#endif /* IKE_PRIV_H */

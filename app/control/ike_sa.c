@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+
+/*
+ * SAs of IKE: SPIs, which worker an SA is for, its source port, its end. R numbers are those of
+ * docs/architecture.md, "Per-CPU SAs".
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "../log.h"
+#include "ike_priv.h"
+
+/** As strongSwan's kernel interfaces: Linux's tools and people know them by their beginning. */
+#define SPI_FIRST UINT32_C(0xc0000000)
+#define SPI_MASK UINT32_C(0x0fffffff)
+#define IKE_PORT 500
+#define SPI_NS (165 * GW_NS_PER_S)
+/** How long an SA is held back at most, and how often is looked. */
+#define HELD_NS GW_NS_PER_S
+#define HELD_MS 20
+/** Of the 32-bit sequence numbers: when to renew (RFC 4303 3.3.3). */
+#define SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
+
+/* SPIs */
+
+static bool
+inbound_has(const struct gw *gw, uint32_t spi)
+{
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			if (gw->tunnel[t].sas[i]->prm.dir == IPSEC_PCPU_IN &&
+					gw->tunnel[t].sas[i]->prm.spi == spi)
+				return true;
+	return false;
+}
+
+static struct gw_ike_spi *
+find_spi(struct gw_ike *ike, uint32_t spi)
+{
+	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
+		if (ike->spi[i].spi == spi)
+			return &ike->spi[i];
+	return NULL;
+}
+
+static struct gw_ike_spi *
+spi_place(struct gw_ike *ike, uint64_t now)
+{
+	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
+		if (ike->spi[i].spi == 0 || ike->spi[i].until <= now)
+			return &ike->spi[i];
+	return NULL;
+}
+
+int
+gw_ike_alloc_spi(struct gw *gw, uint32_t *spi, struct gw_error *err)
+{
+	uint64_t now = gw_now_ns();
+	struct gw_ike_spi *place = spi_place(gw->ike, now);
+	uint32_t random;
+
+	if (place == NULL) {
+		gw_error_set(err, NULL, 0, "%u SPIs are given out and not in use yet",
+				GW_IKE_MAX_SPIS);
+		return -ENOSPC;
+	}
+	do {
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
+			gw_error_set(err, NULL, 0, "no random number: %s", strerror(errno));
+			return -EIO;
+		}
+		*spi = SPI_FIRST | (random & SPI_MASK);
+	} while (inbound_has(gw, *spi) || find_spi(gw->ike, *spi) != NULL);
+	*place = (struct gw_ike_spi){*spi, now + SPI_NS};
+	gw->ike->counts.spis_allocated++;
+	return 0;
+}
+
+static bool
+give_spi_back(struct gw_ike *ike, uint32_t spi)
+{
+	struct gw_ike_spi *s = find_spi(ike, spi);
+
+	if (s == NULL)
+		return false;
+	*s = (struct gw_ike_spi){0};
+	return true;
+}
+
+/* Finding */
+
+static bool
+is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
+{
+	struct gw_addr dst = {sa->prm.family, sa->prm.daddr};
+
+	return sa->prm.spi == id->spi && gw_addr_equal(&dst, &id->dst);
+}
+
+static struct gw_sa *
+find_sa(struct gw *gw, const struct gw_ike_sa_key *id)
+{
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (is_id(t->sas[i], id))
+			return t->sas[i];
+	return NULL;
+}
+
+static int
+no_sa(const struct gw_ike_sa_key *id, struct gw_error *err)
+{
+	char dst[GW_ADDR_STRLEN];
+
+	gw_error_set(err, NULL, 0, "there is no SA 0x%08x to %s", id->spi,
+			gw_addr_text(&id->dst, dst));
+	return -ENOENT;
+}
+
+/* Which worker: its number becomes that of the SA (R5 to R8) */
+
+/** What a worker has of a tunnel in a direction, and is to get. */
+static unsigned int
+load(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
+{
+	unsigned int n = gw_ike_is_pending(t, worker);
+
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		n += t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
+				!t->sas[i]->ike->stale;
+	return n;
+}
+
+/** R6. Of several the one that IKE hints at. */
+static uint32_t
+least_loaded(const struct gw *gw, const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t hint)
+{
+	uint32_t best = hint % gw->n_workers;
+
+	for (uint32_t w = 0; w < gw->n_workers; w++)
+		if (load(t, dir, w) < load(t, dir, best))
+			best = w;
+	return best;
+}
+
+/** The oldest with IKE's number of a CPU that has no successor yet: what is renewed first. */
+static struct gw_sa *
+oldest(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t cpu)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == dir && t->sas[i]->ike->cpu == cpu &&
+				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale)
+			return t->sas[i];
+	return NULL;
+}
+
+/** An inbound SA is followed by the outbound one that was made with it. */
+static struct gw_sa *
+unpaired(const struct gw_tunnel *t, uint32_t cpu)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_IN && t->sas[i]->ike->cpu == cpu &&
+				!t->sas[i]->ike->paired && !t->sas[i]->ike->stale)
+			return t->sas[i];
+	return NULL;
+}
+
+/**
+ * charon numbers what the peer asks for by its own CPUs, from the last to the first, then 0 for
+ * all others: once each CPU has an SA, one more with 0 can be new, too.
+ */
+static bool
+may_be_new(const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		n += t->sas[i]->prm.dir == sa->prm.dir && t->sas[i]->ike->cpu != IPSEC_PCPU_ANY &&
+				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale;
+	return !sa->initiator && sa->prm.pcpu == 0 && cpus > 0 && n >= (unsigned long)cpus;
+}
+
+static uint32_t
+choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
+{
+	const struct gw_sa *in = unpaired(t, sa->prm.pcpu);
+	struct gw_sa *old = oldest(t, sa->prm.dir, sa->prm.pcpu);
+	uint32_t least, cpu = sa->prm.pcpu;
+
+	if (cpu == IPSEC_PCPU_ANY)
+		return IPSEC_PCPU_ANY;
+	if (sa->prm.dir == IPSEC_PCPU_OUT && in != NULL)
+		return in->prm.pcpu;
+	/* a worker has asked for it */
+	if (sa->initiator && cpu < gw->n_workers && gw_ike_is_pending(t, cpu))
+		return cpu;
+	least = least_loaded(gw, t, sa->prm.dir, cpu);
+	if (old == NULL || (may_be_new(t, sa) && load(t, sa->prm.dir, least) == 0))
+		return least;
+	return old->prm.pcpu;
+}
+
+static void
+note_renewed(struct gw_tunnel *t, const struct gw_sa *sa)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		struct gw_sa *old = t->sas[i];
+
+		if (old != sa && old->prm.dir == sa->prm.dir && old->prm.pcpu == sa->prm.pcpu &&
+				old->ike->cpu == sa->ike->cpu && !old->ike->renewed) {
+			old->ike->renewed = true;
+			return;
+		}
+	}
+}
+
+/* The source port (R15) */
+
+static struct gw_sa *
+predecessor(const struct gw_tunnel *t, uint32_t pcpu)
+{
+	for (unsigned int i = t->n_sas; i-- > 0;)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == pcpu &&
+				t->sas[i]->prm.encap_sport != 0)
+			return t->sas[i];
+	return NULL;
+}
+
+/** Not that of IKE itself, which NATs know: with "encap" charon draws it by lot. */
+static bool
+is_any_sport(const struct ipsec_pcpu_sa_params *prm)
+{
+	return prm->dir == IPSEC_PCPU_OUT && prm->encap_dport != 0 &&
+			prm->encap_sport != GW_ESP_PORT && prm->encap_sport != IKE_PORT;
+}
+
+/** Where IKE has drawn a port by lot we choose one that suits the peer's NIC, or keep what was. */
+static int
+choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, struct gw_error *err)
+{
+	const struct gw_sa *old = predecessor(t, csa->prm.pcpu);
+	struct gw_port_set taken = {{0}};
+
+	if (old != NULL) {
+		csa->prm.encap_sport = old->prm.encap_sport;
+		return 0;
+	}
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT)
+			gw_port_set_add(&taken, t->sas[i]->prm.encap_sport);
+	return gw_config_choose_sport(t->cfg, &taken, csa, err);
+}
+
+/* Adding */
+
+static int
+check(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
+{
+	const char *why = NULL;
+	int rc = 0;
+
+	if (ipsec_pcpu_sa_check(&sa->prm, &why) != 0)
+		rc = -EINVAL;
+	else if (sa->prm.dir == IPSEC_PCPU_OUT && sa->replayed)
+		why = "was in use before: it would repeat IVs", rc = -EINVAL;
+	else if (sa->prm.dir == IPSEC_PCPU_IN && inbound_has(gw, sa->prm.spi))
+		why = "its SPI is that of another inbound SA", rc = -EEXIST;
+	else if (gw_sa_key_is_used(gw, &sa->prm))
+		why = "its key is that of another SA", rc = -EEXIST;
+	if (rc < 0)
+		gw_error_set(err, NULL, 0, "SA 0x%08x %s: %s", sa->prm.spi,
+				sa->prm.dir == IPSEC_PCPU_IN ? "in" : "out", why);
+	return rc;
+}
+
+static struct gw_sa *
+newest(const struct gw_tunnel *t)
+{
+	return t->sas[t->n_sas - 1];
+}
+
+static bool
+is_usable(const struct gw_sa *sa)
+{
+	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0;
+}
+
+static bool
+any_usable(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (is_usable(t->sas[i]))
+			return true;
+	return false;
+}
+
+/** Let those go that are held back and need not be any more; true: there are others. */
+static bool
+release_held(struct gw *gw, struct gw_tunnel *t)
+{
+	bool usable = any_usable(t), any = false, changed = false;
+	uint64_t now = gw_now_ns();
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		struct gw_sa *sa = t->sas[i];
+		struct ipsec_pcpu_sa_stats st = {0};
+
+		if (sa->held == 0)
+			continue;
+		if (sa->pair != NULL)
+			ipsec_pcpu_sa_stats(sa->pair->sa, &st);
+		if (usable && st.packets == 0 && now < sa->held) {
+			any = true;
+			continue;
+		}
+		sa->held = 0;
+		changed = true;
+	}
+	if (changed && gw_place_outbound(gw, t) < 0)
+		GW_LOG(WARNING, "tunnel %s: a worker does not answer", t->cfg->name);
+	return any;
+}
+
+static void
+on_held(void *arg, uint32_t events)
+{
+	struct gw *gw = arg;
+	bool any = false;
+
+	gw->ike->hold_timer = false;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	any |= release_held(gw, t);
+	if (any && gw_loop_once(gw->loop, HELD_MS, on_held, gw) == 0)
+		gw->ike->hold_timer = true;
+}
+
+/**
+ * What the peer has asked for it can receive only once our answer is there, which is to leave
+ * yet. While there is another SA to send on, this one waits until the peer has used its pair.
+ * Not where it renews another: then charon itself has waited.
+ */
+static void
+hold_back(struct gw *gw, const struct gw_tunnel *t, struct gw_config_sa *csa,
+		const struct gw_ike_new_sa *sa, uint64_t *held)
+{
+	*held = 0;
+	if (csa->prm.dir != IPSEC_PCPU_OUT || sa->initiator || !any_usable(t))
+		return;
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == csa->prm.pcpu)
+			return;
+	if (!gw->ike->hold_timer && gw_loop_once(gw->loop, HELD_MS, on_held, gw) != 0)
+		return;
+	gw->ike->hold_timer = true;
+	*held = gw_now_ns() + HELD_NS;
+}
+
+static void
+set_ends(struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm)
+{
+	struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
+
+	if (prm->dir == IPSEC_PCPU_OUT)
+		gw_ike_tunnel_ends(t, &src, &dst);
+	else if (t->cfg->remote.family == 0)
+		gw_ike_tunnel_ends(t, &dst, &src);
+}
+
+/** It is in the list: what follows from it. */
+static void
+added(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
+{
+	struct gw_sa *in = unpaired(t, sa->ike->cpu);
+
+	note_renewed(t, sa);
+	if (sa->prm.dir == IPSEC_PCPU_IN) {
+		give_spi_back(gw->ike, sa->prm.spi);
+		return;
+	}
+	if (in != NULL) {
+		sa->pair = in;
+		in->pair = sa;
+		in->ike->paired = true;
+	}
+	sa->ike->paired = true;
+	gw_ike_acquired(gw, t, sa);
+}
+
+static int
+install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
+		struct gw_config_sa *csa, struct gw_error *err)
+{
+	struct gw_sa_ike *info = malloc(sizeof(*info));
+	uint64_t held;
+	int rc;
+
+	if (info == NULL) {
+		gw_error_set(err, NULL, 0, "no memory");
+		return -ENOMEM;
+	}
+	*info = (struct gw_sa_ike){.cpu = sa->prm.pcpu,
+			.initiator = sa->initiator,
+			.soft_bytes = sa->soft_bytes,
+			.soft_packets = sa->soft_packets,
+			.soft_s = sa->soft_s,
+			.hard_s = sa->hard_s};
+	memcpy(info->name, sa->name, sizeof(info->name));
+	hold_back(gw, t, csa, sa, &held);
+	rc = gw_sa_install(gw, t, csa, info, held, err);
+	if (rc == -ETIMEDOUT) {
+		/* it is there, and gets to that worker */
+		GW_LOG(WARNING, "%s", err->text);
+		rc = 0;
+	}
+	return rc;
+}
+
+static int
+add_to(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa, struct gw_error *err)
+{
+	struct gw_addr local = t->cfg->local, remote = t->cfg->remote;
+	struct gw_config_sa csa = {.prm = sa->prm};
+	int rc = 0;
+
+	set_ends(t, &sa->prm);
+	csa.prm.pcpu = choose_worker(gw, t, sa);
+	if (is_any_sport(&sa->prm))
+		rc = choose_sport(t, &csa, err);
+	if (rc == 0)
+		rc = install(gw, t, sa, &csa, err);
+	explicit_bzero(&csa, sizeof(csa));
+	if (rc < 0) {
+		gw_ike_tunnel_ends(t, &local, &remote);
+		return rc;
+	}
+	added(gw, t, newest(t));
+	gw->ike->counts.sas_added++;
+	return 0;
+}
+
+int
+gw_ike_sa_add(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
+{
+	struct gw_ike_sa_key id = {{sa->prm.family, sa->prm.daddr}, sa->prm.spi};
+	struct gw_sa *there = find_sa(gw, &id);
+	struct gw_tunnel *t;
+	int rc;
+
+	if (there != NULL && sa->replayed && sa->prm.dir == IPSEC_PCPU_IN &&
+			there->prm.dir == IPSEC_PCPU_IN)
+		return gw_ike_sa_keep(gw, &id, err);
+	if (there != NULL) {
+		gw_error_set(err, NULL, 0, "there is an SA 0x%08x already", sa->prm.spi);
+		return -EEXIST;
+	}
+	rc = check(gw, sa, err);
+	if (rc < 0)
+		return rc;
+	t = gw_ike_tunnel_get(gw, sa->reqid, sa->if_id, err);
+	if (t == NULL)
+		return -ENOSPC;
+	rc = add_to(gw, t, sa, err);
+	if (rc < 0)
+		gw_ike_tunnel_put(gw, t);
+	return rc;
+}
+
+int
+gw_ike_sa_keep(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *err)
+{
+	struct gw_sa *sa = find_sa(gw, id);
+
+	if (sa == NULL || (sa->ike->stale && !gw->ike->same_generation))
+		return no_sa(id, err);
+	gw->ike->counts.sas_replayed += sa->ike->stale;
+	sa->ike->stale = false;
+	return 0;
+}
+
+/* The end of an SA */
+
+void
+gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
+{
+	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
+	struct gw_error err;
+	int rc;
+
+	rc = gw_sa_del(gw, t, sa->prm.dir, sa->prm.spi, &err);
+	if (rc < 0)
+		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
+	if (out)
+		release_held(gw, t);
+	if (!gw_ike_tunnel_put(gw, t))
+		gw_ike_arm(gw, t);
+}
+
+int
+gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *err)
+{
+	struct gw_sa *sa = find_sa(gw, id);
+
+	if (sa == NULL)
+		return give_spi_back(gw->ike, id->spi) ? 0 : no_sa(id, err);
+	gw_ike_sa_remove(gw, &gw->tunnel[sa->tunnel], sa);
+	gw->ike->counts.sas_deleted++;
+	return 0;
+}
+
+/* MOBIKE */
+
+/** Its own source port stays: it is ours to choose. */
+static bool
+is_there(const struct ipsec_pcpu_sa_params *prm, const struct gw_ike_moved_sa *to)
+{
+	struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
+
+	return gw_addr_equal(&src, &to->src) && gw_addr_equal(&dst, &to->dst) &&
+			prm->encap_dport == to->dport;
+}
+
+int
+gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_error *err)
+{
+	struct gw_sa *sa = find_sa(gw, &to->key);
+
+	if (sa == NULL)
+		return no_sa(&to->key, err);
+	if (is_there(&sa->prm, to))
+		return 0;
+	if (sa->prm.dir == IPSEC_PCPU_OUT || sa->prm.family != to->dst.family ||
+			(sa->prm.encap_dport == 0) != (to->dport == 0)) {
+		gw_error_set(err, NULL, 0,
+				"SA 0x%08x keeps its outer addresses: a new one has to take its place",
+				to->key.spi);
+		return -ENOTSUP;
+	}
+	sa->prm.saddr = to->src.a;
+	sa->prm.daddr = to->dst.a;
+	sa->prm.encap_sport = to->sport != 0 ? to->sport : to->dport;
+	sa->prm.encap_dport = to->dport;
+	return gw_view_update(gw, err);
+}
+
+/* What SAs have done */
+
+static void
+note_use(struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st, uint64_t now)
+{
+	if (st->packets == sa->ike->packets)
+		return;
+	sa->ike->packets = st->packets;
+	sa->ike->used = now;
+}
+
+int
+gw_ike_sa_query(struct gw *gw, const struct gw_ike_sa_key *id, uint64_t *bytes, uint64_t *packets,
+		uint64_t *idle_s, struct gw_error *err)
+{
+	struct gw_sa *sa = find_sa(gw, id);
+	struct ipsec_pcpu_sa_stats st;
+	uint64_t now = gw_now_ns();
+
+	if (sa == NULL)
+		return no_sa(id, err);
+	ipsec_pcpu_sa_stats(sa->sa, &st);
+	note_use(sa, &st, now);
+	*bytes = st.bytes;
+	*packets = st.packets;
+	*idle_s = sa->ike->used == 0 ? 0 : (now - sa->ike->used) / GW_NS_PER_S;
+	return 0;
+}
+
+static bool
+reached(uint64_t value, uint64_t limit)
+{
+	return limit != 0 && value >= limit;
+}
+
+static bool
+is_soft(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
+{
+	return reached(st->bytes, sa->ike->soft_bytes) ||
+			reached(st->packets, sa->ike->soft_packets) ||
+			(!sa->prm.esn && st->seq >= SOFT_SEQ_32);
+}
+
+static bool
+is_hard(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
+{
+	return reached(st->bytes, sa->prm.hard_bytes) ||
+			reached(st->packets, sa->prm.hard_packets) ||
+			st->drops[IPSEC_PCPU_DROP_EXPIRED] != 0 ||
+			st->drops[IPSEC_PCPU_DROP_SEQ_OVERFLOW] != 0;
+}
+
+/** Each end is said once, as soon as charon is there to hear it. */
+static void
+report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
+{
+	struct gw_ike_sa_key id = {{sa->prm.family, sa->prm.daddr}, sa->prm.spi};
+	const struct gw_ike_events *ev = &gw->ike->events;
+
+	if (!gw->ike->in_sync || sa->ike->stale)
+		return;
+	if (!sa->ike->soft_said && is_soft(sa, st) && ev->expire(ev->arg, &id, false)) {
+		sa->ike->soft_said = true;
+		gw->ike->counts.expires_soft++;
+	}
+	if (!sa->ike->hard_said && is_hard(sa, st) && ev->expire(ev->arg, &id, true)) {
+		sa->ike->hard_said = true;
+		gw->ike->counts.expires_hard++;
+	}
+}
+
+void
+gw_ike_sas_tick(struct gw *gw)
+{
+	uint64_t now = gw_now_ns();
+
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		for (unsigned int i = 0; i < t->n_sas; i++) {
+			struct ipsec_pcpu_sa_stats st;
+
+			ipsec_pcpu_sa_stats(t->sas[i]->sa, &st);
+			note_use(t->sas[i], &st, now);
+			report(gw, t->sas[i], &st);
+		}
+	}
+}
