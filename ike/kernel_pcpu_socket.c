@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include <collections/linked_list.h>
+#include <ipsec/ipsec_types.h>
 #include <threading/condvar.h>
 #include <threading/mutex.h>
 #include <threading/rwlock.h>
