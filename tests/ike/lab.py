@@ -17,12 +17,13 @@ import unittest
 import swan
 from charon import Charon, connection
 from gateway import Gateway, config_file_text
-from netns import Failed, Namespace, wait_for
+from netns import Failed, Namespace, run, wait_for
 from traffic import Capture, Sender, Sink
 
 BINARY = os.environ.get("PCPU_GW", "")
 PATIENCE_S = float(os.environ.get("PCPU_PATIENCE_S", "30"))
 WORKERS = 2
+QUEUE = 20000  # packets
 SIDES = {
     "a": {"wan": "192.0.2.1", "lan": "10.1.0.1", "host": "10.1.0.2", "net": "10.1.0.0/24",
           "lan6": "fd01::1", "host6": "fd01::2", "net6": "fd01::/64", "mac": "02:00:00:00:0a"},
@@ -49,19 +50,23 @@ class Side:
         self.sink = None
         self.capture = None
 
-    def start_gateway(self):
-        """Start it and plug in its wires; those of an earlier one are gone."""
-        at, world = self.at, self.world
-        self.gateway.write_config(config_file_text({
+    def config(self):
+        """Of the gateway: no tunnels, they come by IKE."""
+        at = self.at
+        return {
             "console": self.gateway.socket_path, "ike_socket": self.ike_path,
-            "state_file": os.path.join(world.directory, f"gw-{self.name}.state"),
+            "state_file": os.path.join(self.world.directory, f"gw-{self.name}.state"),
             "ports": [
                 {"name": "lan", "device": f"net_tap0,iface=h{self.name}",
                  "addresses": [f"{at['lan']}/24", f"{at['lan6']}/64"]},
                 {"name": "wan", "device": f"net_tap1,iface=w{self.name}",
                  "addresses": [f"{at['wan']}/24"]}],
-            **world.gateway_options}))
-        self.gateway.start(world.workers)
+            **self.world.gateway_options}
+
+    def start_gateway(self):
+        """Start it and plug in its wires; those of an earlier one are gone."""
+        self.gateway.write_config(config_file_text(self.config()))
+        self.gateway.start(self.world.workers)
         self.plug_in()
 
     def plug_in(self):
@@ -73,8 +78,9 @@ class Side:
         host.ip("link", "set", lan, "address", f"{at['mac']}:01")
         net.ip("link", "set", wan, "address", f"{at['mac']}:02")
         net.sysctl(f"net.ipv6.conf.{wan}.disable_ipv6", 1)
-        net.ip("link", "set", wan, "master", "br0", "up")
-        host.ip("link", "set", lan, "up")
+        # a machine with more to do than CPUs: what waits for the gateway must not be dropped
+        net.ip("link", "set", wan, "txqueuelen", QUEUE, "master", "br0", "up")
+        host.ip("link", "set", lan, "txqueuelen", QUEUE, "up")
         host.ip("addr", "add", f"{at['host']}/24", "dev", lan)
         host.ip("addr", "add", f"{at['host6']}/64", "dev", lan, "nodad")
         host.ip("route", "add", "default", "via", at["lan"])
@@ -175,8 +181,21 @@ class World:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
+def why_not():
+    """None, or why this gateway cannot be tested with charon."""
+    key = "ike_socket"
+    known = run(BINARY, "--config-doc", check=False).stdout
+    return None if key in known else f"this gateway has no {key} yet"
+
+
 class IkeTest(unittest.TestCase):
     """Tests with a world of their own, or of their class."""
+
+    @classmethod
+    def setUpClass(cls):
+        reason = why_not()
+        if reason is not None:
+            raise unittest.SkipTest(reason)
 
     def world(self, **how):
         """A world that ends with the test."""

@@ -2,8 +2,10 @@
 """The plugin in two charons that have no gateway but a program which takes what they say."""
 
 import atexit
+import ctypes
 import errno
 import os
+import random
 import shutil
 import socket
 import tempfile
@@ -12,7 +14,7 @@ import unittest
 
 import swan
 from charon import Charon, connection
-from fake_gw import FakeGateway
+from fake_gw import FakeGateway, layout
 from header import NUMBERS
 from lab import OTHER, SIDES
 from netns import Failed, Namespace, wait_for
@@ -181,6 +183,70 @@ class Plugin(PluginTest):
         self.eventually("the old ones to go", lambda: not w.a.gw.inbound() & inbound, 10)
         self.assertEqual(len(w.a.charon.children()), 3)
 
+    def test_both_gateways_new(self):
+        """Both gateways restart at the same moment: the rekeyings collide, and all is well."""
+        w = self.up()
+        old = w.a.gw.outbound() | w.b.gw.outbound()
+        for node in w.nodes:
+            node.gw.stop()
+        for node in w.nodes:
+            node.gw.start()
+
+        def agree():
+            return len(w.a.gw.outbound()) >= 3 and w.a.gw.outbound() == w.b.gw.inbound() \
+                and w.b.gw.outbound() == w.a.gw.inbound() and not old & w.a.gw.outbound() \
+                and not old & w.b.gw.outbound()
+
+        self.eventually("the same new SAs at both sides", agree, 15)
+        self.assertEqual(w.a.gw.cpus(), [None, 0, 1])
+
+    def test_many(self):
+        """16 CPUs want SAs at once; a restart of the gateway renews all of them in seconds."""
+        cpus = tuple(range(16))
+        w = self.up(cpus=cpus)
+        old = w.a.gw.outbound()
+        w.a.gw.stop()
+        w.a.gw.start()
+        began = time.monotonic()
+        self.eventually("17 new outbound SAs", lambda: len(w.a.gw.outbound() - old) == 17, 10)
+        print(f"# 17 SAs renewed {1000 * (time.monotonic() - began):.0f} ms after the gateway's "
+              "restart", flush=True)
+        self.assertEqual(w.a.gw.cpus(), [None, *cpus])
+
+    def test_generation(self):
+        """A charon that was killed has another generation, and knows nothing of before."""
+        w = self.up(cpus=())
+
+        def generations():
+            with w.a.gw.lock:
+                return [m.generation for n, m in w.a.gw.log if n == "HELLO"]
+        w.a.gw.cut()
+        self.eventually("a second hello", lambda: len(generations()) == 2, 3)
+        w.a.charon.stop(9)
+        w.a.charon.start()
+        self.eventually("a third hello", lambda: len(generations()) == 3, 3)
+        first, second, third = generations()
+        self.assertEqual(first, second)
+        self.assertNotEqual(second, third)
+        w.a.load()
+        w.a.acquire()
+        self.eventually("the SAs of the new charon", lambda: len(w.a.charon.children()) == 1)
+        self.eventually("none of the old ones at the peer", lambda: len(w.b.gw.inbound()) == 1)
+
+    def test_modular(self):
+        """Among all of charon's plugins it is loaded before the kernel's, whose turn is over."""
+        w = World()
+        self.addCleanup(w.close)
+        self.w = w
+        w.a.charon.settings |= {"load_modular": "yes"}
+        w.a.charon.snippets = os.path.join(w.swan.snippets, "*.conf")
+        w.a.gw.start()
+        w.a.charon.start()
+        self.eventually("a connection", lambda: w.a.gw.count("SYNC_END") == 1)
+        loaded = next(line for line in w.a.charon.log().splitlines() if "loaded plugins:" in line)
+        names = loaded.split(":")[-1].split()
+        self.assertLess(names.index("kernel-pcpu"), names.index("kernel-netlink"))
+
     def test_broken_socket(self):
         """The same gateway: SAs are confirmed, none is rekeyed; what ended meanwhile is not."""
         w = self.up()
@@ -235,8 +301,9 @@ class Plugin(PluginTest):
         w.a.gw.used[spi] = (5000, 50, 3)
 
         def row():
-            return next(c for c in w.a.charon.children()
-                        if socket.htonl(int(c["spi-in"], 16)) == spi)
+            # in any state: after the restart it is about to be rekeyed
+            return next(c for c in w.a.charon.children(state=None)
+                        if "spi-in" in c and socket.htonl(int(c["spi-in"], 16)) == spi)
         first = row()
         self.assertEqual((first["bytes-in"], first["packets-in"]), ("5000", "50"))
         self.assertIn(int(first["use-in"]), (3, 4))
@@ -287,6 +354,24 @@ class Plugin(PluginTest):
             self.eventually("a new connection",
                             lambda n=syncs: w.a.gw.count("SYNC_END") == n + 1, 5)
         self.assertEqual(len(w.a.charon.children()), 1)
+
+    def test_hostile_events(self):
+        """Events of the right length with anything in them: charon lives, and keeps its SAs."""
+        w = self.up(cpus=())
+        dice = random.Random(1)
+        for name in ("acquire", "expire", "mapping", "reply") * 50:
+            event = layout(name).from_buffer_copy(dice.randbytes(ctypes.sizeof(layout(name))))
+            event.hdr.type = NUMBERS[f"IKE_{name.upper()}"]
+            if name != "reply" and dice.random() < 0.5:
+                # as far as an address is looked at
+                for field in (event.src, event.dst) if name == "acquire" else (event.sa.dst,):
+                    field.family = dice.choice((4, 6))
+            with w.a.gw.lock:
+                w.a.gw.connection.send(bytes(event))
+        w.a.acquire(0)
+        self.eventually("another SA all the same", lambda: w.a.gw.cpus() == [None, 0])
+        self.assertEqual(w.a.gw.count("HELLO"), 1)
+        self.assertEqual(len(w.a.charon.list_sas()), 1)
 
     def test_mapping(self):
         """A peer that moves: charon follows, unless the SA is for packets from any port."""

@@ -19,9 +19,13 @@ SUITE = "forky"  # the first with iproute2 that knows pcpu-num, and a kernel tha
 PACKAGES = [
     "?name(^linux-binary-[0-9].*-cloud-amd64$)", "?name(^linux-modules-[0-9].*-cloud-amd64$)",
     "busybox-static", "dash", "iproute2", "ethtool", "perl-base", "python3-minimal",
+    "charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins",
 ]
 PROGRAMS = ["usr/bin/dash", "usr/bin/busybox", "usr/bin/ip", "usr/sbin/ethtool",
-            "usr/bin/perl", "usr/bin/python3"]
+            "usr/bin/perl", "usr/bin/python3", "usr/sbin/charon-systemd", "usr/sbin/swanctl"]
+# of charon; OpenSSL has all the cryptography that IKE needs
+CHARON_PLUGINS = ["random", "nonce", "openssl", "pem", "pubkey", "x509", "kernel-netlink",
+                  "socket-default", "vici"]
 MODULES = ["virtio_net", "xfrm_user", "esp4", "esp6", "ctr", "gcm", "chacha", "chacha20poly1305",
            "seqiv", "echainiv", "dummy", "veth",
            "tun", "uio_pci_generic"]  # for a gateway in the guest: nic.py
@@ -272,7 +276,8 @@ def _make(directory, paths):
     unpack(root)
     stage = Stage(root, stage_path)
     extract_kernel(root, paths[0])
-    for name in PROGRAMS:
+    for name in PROGRAMS + [f"usr/lib/ipsec/plugins/libstrongswan-{p}.so"
+                            for p in CHARON_PLUGINS]:
         stage.copy(name)
     stage.copy(os.path.join(LIBRARIES, "libgcc_s.so.1"))  # which threads load when they end
     stage.soname(LOADER.lstrip("/"))

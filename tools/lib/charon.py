@@ -10,22 +10,21 @@ import signal
 import subprocess
 import time
 
-import swan
 from netns import Failed, end, wait_for
 from vici import Vici, ViciError
 
 START_S = 20.0
 STRONGSWAN_CONF = """# One charon of several on this machine, each in its namespace.
 charon-systemd {{
-	load_modular = no
 	load = {load}
 	install_routes = no
 	install_virtual_ip = no
 	delete_rekeyed_delay = 2
 	{settings}
 	plugins {{
-		include {snippet}
+		{include}
 		kernel-pcpu {{
+			load = yes
 			socket = {socket}
 		}}
 		vici {{
@@ -81,7 +80,6 @@ secrets {{
 	}}
 }}
 """
-SNIPPET = os.path.join(swan.TOP, "ike", "kernel-pcpu.conf")
 PLUGINS = ["random", "nonce", "openssl", "pem", "x509", "pubkey", "pkcs1", "pkcs8", "kdf",
            "kernel-pcpu", "kernel-netlink", "socket-default", "vici"]
 
@@ -108,14 +106,16 @@ class Charon:
         self.path = {what: os.path.join(directory, f"{name}.{what}")
                      for what in ("conf", "swanctl", "vici", "log", "out")}
         self.settings = {}
+        self.snippets = None  # of settings of all plugins
         self.gateway_socket = gateway_socket
 
     def write(self):
         """Its strongswan.conf."""
         with open(self.path["conf"], "w", encoding="utf-8") as f:
             f.write(STRONGSWAN_CONF.format(
-                load=" ".join(PLUGINS), snippet=SNIPPET, socket=self.gateway_socket,
-                vici=self.path["vici"], log=self.path["log"],
+                load=" ".join(PLUGINS), socket=self.gateway_socket, vici=self.path["vici"],
+                log=self.path["log"],
+                include=f"include {self.snippets}" if self.snippets else "",
                 settings="\n\t".join(f"{k} = {v}" for k, v in self.settings.items())))
 
     def start(self, wait=True):

@@ -10,6 +10,7 @@ none handed ESP to another after start-up where each SPI can be steered.
 import argparse
 import json
 import os
+import secrets
 import shutil
 import socket
 import sys
@@ -17,6 +18,8 @@ import tempfile
 import time
 
 import netns
+import swan
+from charon import Charon, connection
 from gateway import Gateway, free_hugepages_mb
 from netns import Failed, Namespace, end, run, wait_for
 
@@ -46,7 +49,7 @@ PICTURE = """
   {side_a} === {side_b}
 
   {workers} workers in each gateway, each with SAs of its own: {what}
-{sas}
+{sas}{ike}
   the port to the internet brings each SA's packets to its worker by: {methods}
   {flows} TCP connections each way, {seconds} s; gateways' memory: {memory}
 """
@@ -62,6 +65,8 @@ def parse_args():
     parser.add_argument("--algo", default="aes128gcm16", help="default %(default)s")
     parser.add_argument("--plain-esp", action="store_true", help="ESP without UDP")
     parser.add_argument("--ipv6", action="store_true", help="inside and outside")
+    parser.add_argument("--ike", action="store_true",
+                        help="SAs come from two charons of strongSwan, on demand")
     parser.add_argument("-i", "--interactive", action="store_true",
                         help="leave the gateways' consoles open after the traffic")
     args = parser.parse_args()
@@ -108,11 +113,15 @@ class Side:
         self.ns = demo.namespace(f"gw-{name}")
         self.gateway = Gateway(demo.args.gw, self.ns, demo.directory, f"gw-{name}")
         self.gateway.file_prefix = f"pcpu-demo-gw-{name}"
+        self.ike_path = os.path.join(demo.directory, f"ike-{name}.sock")
+        self.charon = None
         self.base = [(0, 0)] * WORKERS  # as landed() says, when start-up was over
 
     def start(self):
         """Write its configuration and start the gateway."""
         length = self.demo.plan["len"]
+        sas = f'ike_socket = "{self.ike_path}";' if self.demo.args.ike else \
+            f'@include "{self.demo.directory}/demo-{self.name}.conf"'
         self.gateway.write_config(f"""# One of the two gateways of tools/demo.
 console = "{self.gateway.socket_path}";
 state_file = "{self.demo.directory}/gw-{self.name}.state";
@@ -123,7 +132,7 @@ ports = (
 	{{ name = "wan"; device = "net_tap1,iface=inet-{self.name}";
 	  addresses = [ "{self.plan['wan']}/{length}" ]; }}
 );
-@include "{self.demo.directory}/demo-{self.name}.conf"
+{sas}
 """)
         self.gateway.start(WORKERS, MEMORY_MB, self.demo.hugepages)
 
@@ -142,6 +151,19 @@ ports = (
         self.site.ip("addr", "add", f"{self.plan['site']}/{self.demo.plan['len']}", "dev", site,
                      *(["nodad"] if ":" in self.plan["site"] else []))
         self.site.ip("route", "add", "default", "via", self.plan["lan"])
+
+    def start_charon(self, there):
+        """The one beside it, which has the other site's for a peer."""
+        args = self.demo.args
+        here, peer = self.plan, there.plan
+        self.charon = Charon(self.demo.swan, self.ns, self.demo.directory, f"charon-{self.name}",
+                             self.ike_path)
+        self.charon.start()
+        self.charon.load(connection(
+            here["wan"], peer["wan"], here["net"], peer["net"], f"{args.algo}-esn",
+            {"mobike": "no", "encap": "no" if args.plain_esp else "yes"},
+            {"start_action": "trap", "per_cpu_sas": "yes" if args.plain_esp else "encap",
+             "replay_window": 1024}, self.demo.secret))
 
     def name_and_sas(self, sa):
         """An outbound SA in words."""
@@ -240,6 +262,8 @@ class Demo:
         self.directory = tempfile.mkdtemp(prefix=PREFIX, dir=DIRECTORY)
         self.internet = None
         self.sides = []
+        self.swan = swan.find() if args.ike else None
+        self.secret = secrets.token_hex(32)
         self.drawn = 0
 
     def namespace(self, name):
@@ -253,12 +277,16 @@ class Demo:
         self.internet = self.namespace("internet")
         self.internet.ip("link", "add", "br0", "type", "bridge", "mcast_snooping", "0")
         self.internet.ip("link", "set", "br0", "up")
-        self.make_tunnel()
+        if not self.args.ike:
+            self.make_tunnel()
         self.sides = [Side(self, "a", 1), Side(self, "b", 2)]
         for side in self.sides:
             side.start()
         for side in self.sides:
             side.plug_in()
+        if self.args.ike:
+            self.sides[0].start_charon(self.sides[1])
+            self.sides[1].start_charon(self.sides[0])
         for here, there in (self.sides, self.sides[::-1]):
             wait_for(f"ping from site-{here.name} to site-{there.name}",
                      lambda h=here, t=there: h.site.run(
@@ -284,6 +312,8 @@ class Demo:
         print(PICTURE.format(
             side_a=side_a, side_b=side_b, left=len(side_a), right=len(side_b),
             name_a="site-a", name_b="site-b", workers=WORKERS, sas="\n".join(sas),
+            ike=f"\n  by IKE (strongSwan {self.swan.version}): the others come when their workers "
+                "have packets" if self.swan else "",
             what=f"{self.args.algo}, ESN, "
                  + ("plain ESP" if self.args.plain_esp else "in UDP, a port for each SA"),
             flows=self.args.flows, methods=methods, seconds=self.args.seconds,
@@ -324,8 +354,12 @@ class Demo:
         """Workers and SAs as they are now; in place on a terminal."""
         lines = [f"  {elapsed:5.1f} s  worker     Gbit/s in + out  own SA out   own SA in"
                  "  handed off  steered   CPU"]
+        if self.args.ike:
+            lines[0] += "  SPI out"
         for side in self.sides:
             sums = side.sums()
+            spis = {sa["pcpu"]: f"{sa['spi']:08x}" for sa in side.gateway.show("sa")
+                    if sa["dir"] == "out"}
             for w in side.gateway.show("workers"):
                 own = sums[w["id"]]
                 cpu = w["cpu_percent"] or 0
@@ -334,7 +368,8 @@ class Demo:
                     f"  gw-{side.name}     {w['id']:>6}  {w['rx_bps'] / 1e9:>9.2f}"
                     f" + {w['tx_bps'] / 1e9:<7.2f}{own['sa_out_packets']:>10}"
                     f"  {own['sa_in_packets']:>10}  {own['handed_off']:>10}"
-                    f"  {'-' if steered is None else f'{steered:.1f}%':>7}  {cpu:>3.0f}%")
+                    f"  {'-' if steered is None else f'{steered:.1f}%':>7}  {cpu:>3.0f}%"
+                    + (f"  {spis.get(w['id'], '(fallback)')}" if self.args.ike else ""))
         if sys.stdout.isatty() and self.drawn:
             print(f"\x1b[{self.drawn}A\x1b[J", end="")
         print("\n".join(lines), flush=True)
@@ -354,6 +389,9 @@ class Demo:
 
     def stop(self, results):
         """End both gateways in order; their last words go into the results."""
+        for side in self.sides:
+            if side.charon is not None:
+                side.charon.stop()
         for side, result in zip(self.sides, results):
             status = side.gateway.stop()
             if status != 0:
@@ -375,6 +413,8 @@ class Demo:
     def close(self):
         """Leave nothing behind."""
         for side in self.sides:
+            if side.charon is not None:
+                side.charon.close()
             side.gateway.clean()
         netns.close_all()
         shutil.rmtree(self.directory, ignore_errors=True)
