@@ -19,7 +19,7 @@
 /** A packet wants an SA. */
 struct gw_ike_acquire {
 	uint32_t reqid;
-	uint32_t cpu; /* IPSEC_PCPU_ANY: there is none at all */
+	uint32_t cpu; /* the number that the SA shall have; IPSEC_PCPU_ANY: there is none at all */
 	struct gw_flow flow;
 };
 

@@ -26,15 +26,14 @@ gw_ike_has_out(const struct gw_tunnel *t)
 	return false;
 }
 
-/** Also one that is held back. */
-static bool
-has_own(const struct gw_tunnel *t, uint32_t worker)
+bool
+gw_ike_has_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == worker &&
+		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
 				!t->sas[i]->ike->stale)
 			return true;
-	return t->out[worker].own != NULL;
+	return false;
 }
 
 static struct gw_ike_hold *
@@ -52,7 +51,8 @@ wanted(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker, uint32_t
 		return false;
 	if (*cpu == IPSEC_PCPU_ANY)
 		return true;
-	return t->ike->pcpu && gw->ike->pcpu && !has_own(t, worker);
+	return t->ike->pcpu && gw->ike->pcpu && t->out[worker].own == NULL &&
+			!gw_ike_has_own(t, IPSEC_PCPU_OUT, worker);
 }
 
 void
@@ -80,11 +80,37 @@ has_budget(struct gw_ike *ike, uint64_t now)
 	return ike->budget > 0;
 }
 
-static void
-ask(struct gw *gw, struct gw_tunnel *t, uint32_t cpu, const struct gw_flow *flow)
+static bool
+is_number_taken(const struct gw *gw, const struct gw_tunnel *t, uint32_t cpu)
 {
-	struct gw_ike_acquire a = {.reqid = t->ike->reqid, .cpu = cpu, .flow = *flow};
-	struct gw_ike_hold *hold = hold_of(gw, t, cpu);
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->ike->cpu == cpu && !t->sas[i]->ike->stale)
+			return true;
+	return cpu >= gw->n_workers && gw_ike_who_asked(gw, t, cpu) != IPSEC_PCPU_ANY;
+}
+
+/**
+ * charon has one SA for a number at most, and draws numbers by itself for what the peer asks
+ * for: so that of a worker may be that of another's SA. Then it is asked for by a number that
+ * nobody has.
+ */
+static uint32_t
+number_for(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker)
+{
+	uint32_t cpu = worker;
+
+	if (worker != IPSEC_PCPU_ANY && is_number_taken(gw, t, cpu))
+		for (cpu = gw->n_workers; is_number_taken(gw, t, cpu);)
+			cpu++;
+	return cpu;
+}
+
+static void
+ask(struct gw *gw, struct gw_tunnel *t, uint32_t worker, const struct gw_flow *flow)
+{
+	struct gw_ike_acquire a = {
+			.reqid = t->ike->reqid, .cpu = number_for(gw, t, worker), .flow = *flow};
+	struct gw_ike_hold *hold = hold_of(gw, t, worker);
 	struct gw_ike *ike = gw->ike;
 	uint64_t now = gw_now_ns(), wait;
 
@@ -97,6 +123,7 @@ ask(struct gw *gw, struct gw_tunnel *t, uint32_t cpu, const struct gw_flow *flow
 	}
 	ike->budget--;
 	ike->counts.acquires++;
+	hold->cpu = a.cpu;
 	wait = GW_NS_PER_S << RTE_MIN(hold->tries, MAX_SHIFT);
 	hold->until = now + RTE_MIN(wait, MAX_HOLD_NS);
 	if (hold->tries < UINT8_MAX)
@@ -150,6 +177,15 @@ gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 	if (worker < gw->n_workers)
 		*hold_of(gw, t, worker) = (struct gw_ike_hold){0};
 	gw_ike_arm(gw, t);
+}
+
+uint32_t
+gw_ike_who_asked(const struct gw *gw, const struct gw_tunnel *t, uint32_t cpu)
+{
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (t->ike->hold[w].tries > 0 && t->ike->hold[w].cpu == cpu)
+			return w;
+	return IPSEC_PCPU_ANY;
 }
 
 bool

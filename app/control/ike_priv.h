@@ -13,6 +13,7 @@
 /** How often IKE was asked for an SA in vain, and when it may be again. */
 struct gw_ike_hold {
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
+	uint32_t cpu; /* charon's number for the SA that was asked for last */
 	uint8_t tries;
 };
 
@@ -92,12 +93,16 @@ void gw_ike_sas_tick(struct gw *gw);
 
 /** Is there an SA to send on that charon knows? */
 bool gw_ike_has_out(const struct gw_tunnel *t);
+/** Has a worker an SA of its own that charon knows? Also one that is held back. */
+bool gw_ike_has_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker);
 /** Let workers note what they want, or no more; after each change. */
 void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
 /** An outbound SA has come: what was asked for is there. */
 void gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
 /** Has a worker asked for an SA that has not come yet? */
 bool gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker);
+/** The worker that has asked for an SA with this number of a CPU; IPSEC_PCPU_ANY: none has. */
+uint32_t gw_ike_who_asked(const struct gw *gw, const struct gw_tunnel *t, uint32_t cpu);
 /** A packet on a stale SA wants a new one. */
 void gw_ike_want_any(struct gw *gw, struct gw_tunnel *t);
 

@@ -188,21 +188,22 @@ may_be_new(const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
 static uint32_t
 choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
 {
-	const struct gw_sa *in = unpaired(t, sa->prm.pcpu);
-	struct gw_sa *old = oldest(t, sa->prm.dir, sa->prm.pcpu);
-	uint32_t least, cpu = sa->prm.pcpu;
+	enum ipsec_pcpu_dir dir = sa->prm.dir;
+	uint32_t cpu = sa->prm.pcpu, asked, least;
+	const struct gw_sa *in = unpaired(t, cpu), *old = oldest(t, dir, cpu);
 
 	if (cpu == IPSEC_PCPU_ANY)
 		return IPSEC_PCPU_ANY;
-	if (sa->prm.dir == IPSEC_PCPU_OUT && in != NULL)
+	if (dir == IPSEC_PCPU_OUT && in != NULL)
 		return in->prm.pcpu;
-	/* a worker has asked for it */
-	if (sa->initiator && cpu < gw->n_workers && gw_ike_is_pending(t, cpu))
-		return cpu;
-	least = least_loaded(gw, t, sa->prm.dir, cpu);
-	if (old == NULL || (may_be_new(t, sa) && load(t, sa->prm.dir, least) == 0))
-		return least;
-	return old->prm.pcpu;
+	least = least_loaded(gw, t, dir, cpu);
+	if (old != NULL)
+		return may_be_new(t, sa) && load(t, dir, least) == 0 ? least : old->prm.pcpu;
+	asked = gw_ike_who_asked(gw, t, cpu);
+	if (sa->initiator && asked != IPSEC_PCPU_ANY)
+		return asked;
+	/* charon has taken the number of this worker: what it has asked for may not come any more */
+	return cpu < gw->n_workers && !gw_ike_has_own(t, dir, cpu) ? cpu : least;
 }
 
 static void

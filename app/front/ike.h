@@ -223,7 +223,7 @@ struct ike_reply {
 	uint32_t status; /* 0, or an errno value, positive */
 	uint32_t spi; /* IKE_ALLOC_SPI: network order */
 	uint64_t epoch; /* IKE_HELLO: a random number for each start of the gateway, not 0 */
-	uint32_t workers; /* IKE_HELLO: how many there are; ike_acquire.cpu is below */
+	uint32_t workers; /* IKE_HELLO: how many there are */
 	uint32_t pad;
 	uint64_t bytes; /* IKE_SA_QUERY: of inner packets; grows */
 	uint64_t packets; /* IKE_SA_QUERY: grows */
@@ -234,7 +234,7 @@ struct ike_reply {
 struct ike_acquire {
 	struct ike_hdr hdr;
 	uint32_t reqid; /* of the policy that the packet matched */
-	uint32_t cpu; /* index of the worker, or IKE_CPU_NONE */
+	uint32_t cpu; /* for ike_sa_add.cpu: of the worker, or one that is free; or IKE_CPU_NONE */
 	struct ike_addr src; /* of the packet, with its ports */
 	struct ike_addr dst; /* likewise */
 	uint8_t proto; /* of IP, of the packet */

@@ -17,7 +17,7 @@ import unittest
 import swan
 from charon import Charon, connection
 from gateway import Gateway, config_file_text
-from netns import Failed, Namespace, run, wait_for
+from netns import Failed, Namespace, wait_for
 from traffic import Capture, Sender, Sink
 
 BINARY = os.environ.get("PCPU_GW", "")
@@ -181,21 +181,8 @@ class World:
             shutil.rmtree(self.directory, ignore_errors=True)
 
 
-def why_not():
-    """None, or why this gateway cannot be tested with charon."""
-    key = "ike_socket"
-    known = run(BINARY, "--config-doc", check=False).stdout
-    return None if key in known else f"this gateway has no {key} yet"
-
-
 class IkeTest(unittest.TestCase):
     """Tests with a world of their own, or of their class."""
-
-    @classmethod
-    def setUpClass(cls):
-        reason = why_not()
-        if reason is not None:
-            raise unittest.SkipTest(reason)
 
     def world(self, **how):
         """A world that ends with the test."""

@@ -15,6 +15,7 @@ sys.path[:0] = [os.path.normpath(os.path.join(HERE, path))
                 for path in (".", "guest", "../func", "../../tools/lib")]
 
 import image  # noqa: E402
+import swan  # noqa: E402
 import tap  # noqa: E402
 
 
@@ -40,7 +41,11 @@ def main():
     """Image, then tests."""
     parser = tap.arguments(__doc__)
     parser.add_argument("--image", required=True, help="the directory of the guest's image")
+    parser.add_argument("--plugin", help="libstrongswan-kernel-pcpu.so; without: no tests with IKE")
     args = parser.parse_args()
+    found = swan.find()
+    if args.plugin and found is not None:
+        swan.install_plugin(found, args.plugin)
     return tap.run(HERE, args, lambda: prepare(args.image))
 
 

@@ -249,6 +249,12 @@ class Traffic:
                          f"{text.strip()[-300:]}") from err
 
 
+def own_spis(side):
+    """Of outbound SAs, by worker; None: the fallback."""
+    return {sa["pcpu"]: f"{sa['spi']:08x}" for sa in side.gateway.show("sa")
+            if sa["dir"] == "out"}
+
+
 class Demo:
     """All of it."""
 
@@ -288,10 +294,12 @@ class Demo:
             self.sides[0].start_charon(self.sides[1])
             self.sides[1].start_charon(self.sides[0])
         for here, there in (self.sides, self.sides[::-1]):
-            wait_for(f"ping from site-{here.name} to site-{there.name}",
-                     lambda h=here, t=there: h.site.run(
-                         "ping", "-n", "-c", 1, "-W", 1, t.plan["site"], check=False
-                     ).returncode == 0, START_S)
+            # with IKE the first packet between the sites is the traffic's: it brings the SAs
+            source, target, what = (here.ns, there.plan["wan"], "gw") if self.args.ike else \
+                (here.site, there.plan["site"], "site")
+            wait_for(f"ping from {what}-{here.name} to {what}-{there.name}",
+                     lambda s=source, t=target: s.run(
+                         "ping", "-n", "-c", 1, "-W", 1, t, check=False).returncode == 0, START_S)
 
     def make_tunnel(self):
         """Fresh keys for both ends, by the gateway's own tool."""
@@ -312,8 +320,8 @@ class Demo:
         print(PICTURE.format(
             side_a=side_a, side_b=side_b, left=len(side_a), right=len(side_b),
             name_a="site-a", name_b="site-b", workers=WORKERS, sas="\n".join(sas),
-            ike=f"\n  by IKE (strongSwan {self.swan.version}): the others come when their workers "
-                "have packets" if self.swan else "",
+            ike=f"    none yet: they come by IKE (strongSwan {self.swan.version}), the fallback with "
+                "the first packet, a\n    worker's own with its first one" if self.swan else "",
             what=f"{self.args.algo}, ESN, "
                  + ("plain ESP" if self.args.plain_esp else "in UDP, a port for each SA"),
             flows=self.args.flows, methods=methods, seconds=self.args.seconds,
@@ -322,8 +330,12 @@ class Demo:
     def pass_traffic(self):
         """TCP both ways, with the table meanwhile. Returns bytes by direction."""
         a, b = self.sides
+        if self.args.ike:
+            self.table(0)
         traffic = [Traffic(self, a, b), Traffic(self, b, a)]
         began = time.monotonic()
+        if self.args.ike:
+            self.watch_sas_come(began)
         pause = 0.5 if sys.stdout.isatty() else 3.0
         give_up = began + self.args.seconds + 30
         learns_until = began + self.learning_s()
@@ -338,6 +350,23 @@ class Demo:
                 learns_until = began
         self.table(time.monotonic() - began)
         return [t.received() for t in traffic]
+
+    def watch_sas_come(self, began):
+        """The table at each change until all workers have SAs of their own: they get packets."""
+        def spis():
+            return [own_spis(side) for side in self.sides]
+
+        seen = spis()
+        while not all(set(range(WORKERS)) <= set(s) for s in seen):
+            if time.monotonic() - began > START_S:
+                raise Failed("not every worker got an SA of its own:\n"
+                             + "\n".join(f"--- gw-{side.name}\n{side.gateway.console('show ike')}"
+                                         f"{side.gateway.console('show sa')}--- charon-{side.name}"
+                                         f"\n{side.charon.log()}" for side in self.sides))
+            time.sleep(0.05)
+            if spis() != seen:
+                seen = spis()
+                self.table(time.monotonic() - began)
 
     def learning_s(self):
         """For how long SAs may still be on other workers than their packets, with traffic."""
@@ -358,8 +387,7 @@ class Demo:
             lines[0] += "  SPI out"
         for side in self.sides:
             sums = side.sums()
-            spis = {sa["pcpu"]: f"{sa['spi']:08x}" for sa in side.gateway.show("sa")
-                    if sa["dir"] == "out"}
+            spis = own_spis(side)
             for w in side.gateway.show("workers"):
                 own = sums[w["id"]]
                 cpu = w["cpu_percent"] or 0
@@ -369,7 +397,7 @@ class Demo:
                     f" + {w['tx_bps'] / 1e9:<7.2f}{own['sa_out_packets']:>10}"
                     f"  {own['sa_in_packets']:>10}  {own['handed_off']:>10}"
                     f"  {'-' if steered is None else f'{steered:.1f}%':>7}  {cpu:>3.0f}%"
-                    + (f"  {spis.get(w['id'], '(fallback)')}" if self.args.ike else ""))
+                    + (f"  {spis.get(w['id'], '(fallback)' if spis else '-')}" if self.args.ike else ""))
         if sys.stdout.isatty() and self.drawn:
             print(f"\x1b[{self.drawn}A\x1b[J", end="")
         print("\n".join(lines), flush=True)

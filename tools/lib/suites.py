@@ -263,26 +263,36 @@ def func(builds):
                    420)
 
 
-def ike(builds):
-    """tests/ike: two gateways, two charons; of tools/strongswan or of the packages."""
+def charon_plugin(builds):
+    """ike/, built for the strongSwan that is here; None where there is none, as it says then."""
     path = builds.get("release")
     found = swan.find()
     if found is None or not found.has_per_cpu_sas() or not found.headers:
-        say("== ike: no strongSwan with per_cpu_sas and its headers here: sudo tools/strongswan")
-        yield Tally(skipped=1)
-        return
+        say("== no strongSwan with per_cpu_sas and its headers here: sudo tools/strongswan")
+        return None
     builds.step(["meson", "configure", path, "-Dike=enabled", f"-Dike_headers={found.headers}"])
     builds.step(["ninja", "-C", path])
+    return os.path.join(path, "ike", "libstrongswan-kernel-pcpu.so")
+
+
+def ike(builds):
+    """tests/ike: two gateways, two charons; of tools/strongswan or of the packages."""
+    plugin = charon_plugin(builds)
+    if plugin is None:
+        yield Tally(skipped=1)
+        return
+    binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
     yield run_tap("ike", [PYTHON, "-B", os.path.join(TOP, "tests/ike/run.py"),
-                          "--gw", os.path.join(path, "app", "dpdk-pcpu-gw"), "--plugin",
-                          os.path.join(path, "ike", "libstrongswan-kernel-pcpu.so")], IKE_S)
+                          "--gw", binary, "--plugin", plugin], IKE_S)
 
 
 def interop(builds):
     """tests/interop: a Linux guest in qemu for a peer; its image is kept in build/."""
+    plugin = charon_plugin(builds)  # without: tests with IKE are skipped
     binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
     yield run_tap("interop", [PYTHON, "-B", os.path.join(TOP, "tests/interop/run.py"),
-                              "--gw", binary, "--image", os.path.join(TOP, "build", "interop")],
+                              "--gw", binary, "--image", os.path.join(TOP, "build", "interop"),
+                              *(["--plugin", plugin] if plugin else [])],
                   INTEROP_S)
 
 
