@@ -60,6 +60,7 @@ struct gw_sa {
 	struct gw_sa_ike *ike; /* NULL: not of IKE */
 	struct gw_sa *pair; /* of IKE: the one of the other direction made with it; NULL: none */
 	uint64_t held; /* outbound: not used before then if there is another, see place.c; 0: no */
+	bool ended; /* of IKE, outbound: at its hard limit, so that it is as if it were not there */
 	uint64_t created; /* CLOCK_MONOTONIC, nanoseconds */
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */

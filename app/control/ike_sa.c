@@ -123,15 +123,16 @@ no_sa(const struct gw_ike_sa_key *id, struct gw_error *err)
 
 /* Which worker: its number becomes that of the SA (R5 to R8) */
 
-/** What a worker has of a tunnel in a direction, and is to get. */
+/** What a worker has of a tunnel in a direction; less counts what it is to get. */
 static unsigned int
 load(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
 {
 	unsigned int n = gw_ike_is_pending(t, worker);
 
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		n += t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
-				!t->sas[i]->ike->stale;
+		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
+				!t->sas[i]->ike->stale)
+			n += 2;
 	return n;
 }
 
@@ -198,11 +199,11 @@ choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struct gw_ik
 		return in->prm.pcpu;
 	least = least_loaded(gw, t, dir, cpu);
 	if (old != NULL)
-		return may_be_new(t, sa) && load(t, dir, least) == 0 ? least : old->prm.pcpu;
+		return may_be_new(t, sa) && !gw_ike_has_own(t, dir, least) ? least : old->prm.pcpu;
 	asked = gw_ike_who_asked(gw, t, cpu);
 	if (sa->initiator && asked != IPSEC_PCPU_ANY)
 		return asked;
-	/* charon has taken the number of this worker: what it has asked for may not come any more */
+	/* charon has given this worker's number away: what it asked for does not come any more */
 	return cpu < gw->n_workers && !gw_ike_has_own(t, dir, cpu) ? cpu : least;
 }
 
@@ -288,7 +289,7 @@ newest(const struct gw_tunnel *t)
 static bool
 is_usable(const struct gw_sa *sa)
 {
-	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0;
+	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 && !sa->ended;
 }
 
 static bool

@@ -67,7 +67,7 @@ class Ike(lab.InteropTest):
         if found is None or not found.has_per_cpu_sas():
             raise unittest.SkipTest("no strongSwan with per_cpu_sas: sudo tools/strongswan")
         if not os.path.exists(os.path.join(found.plugins, swan.PLUGIN)):
-            raise unittest.SkipTest("charon has no plugin kernel-pcpu: tools/test interop installs it")
+            raise unittest.SkipTest("charon has no plugin kernel-pcpu: tools/test installs it")
         try:
             cls.site = lab.GUESTS.site(cls.kind)
         except lab.Unavailable as err:

@@ -165,6 +165,12 @@ ports = (
             {"start_action": "trap", "per_cpu_sas": "yes" if args.plain_esp else "encap",
              "replay_window": 1024}, self.demo.secret))
 
+    def told_of_ike(self):
+        """What gateway and charon have to say where something does not come."""
+        return "\n".join([f"--- gw-{self.name}", self.gateway.console("show ike"),
+                          self.gateway.console("show sa"), f"--- charon-{self.name}",
+                          self.charon.log()])
+
     def name_and_sas(self, sa):
         """An outbound SA in words."""
         who = f"worker {sa['pcpu']}" if sa["pcpu"] is not None else "fallback"
@@ -320,8 +326,9 @@ class Demo:
         print(PICTURE.format(
             side_a=side_a, side_b=side_b, left=len(side_a), right=len(side_b),
             name_a="site-a", name_b="site-b", workers=WORKERS, sas="\n".join(sas),
-            ike=f"    none yet: they come by IKE (strongSwan {self.swan.version}), the fallback with "
-                "the first packet, a\n    worker's own with its first one" if self.swan else "",
+            ike=f"    none yet: they come by IKE (strongSwan {self.swan.version}), the fallback "
+                "with the\n    first packet, a worker's own with its first"
+                if self.swan else "",
             what=f"{self.args.algo}, ESN, "
                  + ("plain ESP" if self.args.plain_esp else "in UDP, a port for each SA"),
             flows=self.args.flows, methods=methods, seconds=self.args.seconds,
@@ -360,9 +367,7 @@ class Demo:
         while not all(set(range(WORKERS)) <= set(s) for s in seen):
             if time.monotonic() - began > START_S:
                 raise Failed("not every worker got an SA of its own:\n"
-                             + "\n".join(f"--- gw-{side.name}\n{side.gateway.console('show ike')}"
-                                         f"{side.gateway.console('show sa')}--- charon-{side.name}"
-                                         f"\n{side.charon.log()}" for side in self.sides))
+                             + "\n".join(side.told_of_ike() for side in self.sides))
             time.sleep(0.05)
             if spis() != seen:
                 seen = spis()
@@ -397,7 +402,8 @@ class Demo:
                     f" + {w['tx_bps'] / 1e9:<7.2f}{own['sa_out_packets']:>10}"
                     f"  {own['sa_in_packets']:>10}  {own['handed_off']:>10}"
                     f"  {'-' if steered is None else f'{steered:.1f}%':>7}  {cpu:>3.0f}%"
-                    + (f"  {spis.get(w['id'], '(fallback)' if spis else '-')}" if self.args.ike else ""))
+                    + (f"  {spis.get(w['id'], '(fallback)' if spis else '-')}"
+                       if self.args.ike else ""))
         if sys.stdout.isatty() and self.drawn:
             print(f"\x1b[{self.drawn}A\x1b[J", end="")
         print("\n".join(lines), flush=True)
