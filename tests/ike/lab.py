@@ -25,9 +25,11 @@ PATIENCE_S = float(os.environ.get("PCPU_PATIENCE_S", "30"))
 WORKERS = 2
 QUEUE = 20000  # packets
 SIDES = {
-    "a": {"wan": "192.0.2.1", "lan": "10.1.0.1", "host": "10.1.0.2", "net": "10.1.0.0/24",
+    "a": {"wan": "192.0.2.1", "wan2": "192.0.2.11", "wan6": "2001:db8::1",
+          "lan": "10.1.0.1", "host": "10.1.0.2", "net": "10.1.0.0/24",
           "lan6": "fd01::1", "host6": "fd01::2", "net6": "fd01::/64", "mac": "02:00:00:00:0a"},
-    "b": {"wan": "192.0.2.2", "lan": "10.2.0.1", "host": "10.2.0.2", "net": "10.2.0.0/24",
+    "b": {"wan": "192.0.2.2", "wan2": "192.0.2.12", "wan6": "2001:db8::2",
+          "lan": "10.2.0.1", "host": "10.2.0.2", "net": "10.2.0.0/24",
           "lan6": "fd02::1", "host6": "fd02::2", "net6": "fd02::/64", "mac": "02:00:00:00:0b"},
 }
 OTHER = {"a": "b", "b": "a"}
@@ -60,7 +62,7 @@ class Side:
                 {"name": "lan", "device": f"net_tap0,iface=h{self.name}",
                  "addresses": [f"{at['lan']}/24", f"{at['lan6']}/64"]},
                 {"name": "wan", "device": f"net_tap1,iface=w{self.name}",
-                 "addresses": [f"{at['wan']}/24"]}],
+                 "addresses": [f"{at['wan']}/24", f"{at['wan2']}/24", f"{at['wan6']}/64"]}],
             **self.world.gateway_options}
 
     def start_gateway(self):
@@ -102,7 +104,7 @@ class Side:
         local_ts, remote_ts = world.selectors.get(
             self.name, (f"{at['net']},{at['net6']}", f"{peer['net']},{peer['net6']}"))
         self.charon.load(connection(
-            at["wan"], peer["wan"], local_ts, remote_ts, world.esp,
+            at[world.outside], peer[world.outside], local_ts, remote_ts, world.esp,
             {**world.connection, **world.only.get(self.name, {})}, world.child))
 
     def take(self):
@@ -126,7 +128,7 @@ class World:
     count = 0
 
     def __init__(self, child=None, connection=None, esp="aes128gcm16-esn", selectors=None,
-                 only=None, workers=WORKERS, settings=None, gateway=None):
+                 only=None, workers=WORKERS, settings=None, gateway=None, outside="wan"):
         World.count += 1
         self.prefix = f"ike{os.getpid()}-{World.count}"
         self.swan = swan.find()
@@ -135,6 +137,7 @@ class World:
                       **(child or {})}
         self.connection = {"mobike": "no", "dpd_delay": "2s", **(connection or {})}
         self.esp = esp
+        self.outside = outside  # which of a side's addresses is IKE's
         self.selectors = selectors or {}
         self.only = only or {}
         self.gateway_options = gateway or {}
@@ -158,8 +161,8 @@ class World:
         for side in self.sides.values():
             side.take()
         wait_for("the gateways to reach each other", lambda: self.a.ns.run(
-            "ping", "-n", "-c", "1", "-W", "1", self.b.at["wan"], check=False).returncode == 0,
-            PATIENCE_S)
+            "ping", "-n", "-c", "1", "-W", "1", self.b.at[self.outside],
+            check=False).returncode == 0, PATIENCE_S)
         if charons:
             for side in self.sides.values():
                 side.start_charon()

@@ -157,6 +157,16 @@ class OnDemand(GatewayTest):
         self.assertIn("192.0.2.2", text)
 
 
+    def test_idle(self):
+        """SAs without packets are retired; packets bring them back."""
+        w = self.world(child={"inactivity": "2s"}).start()
+        self.established(w).end(0.5)
+        for side in w.sides.values():
+            self.eventually("no SA any more", lambda s=side: not s.gateway.show("sa"), world=w)
+        self.established(w).end(0.5)
+        self.assert_no_iv_twice(w)
+
+
 class Kinds(GatewayTest):
     """What may be negotiated."""
 
@@ -190,6 +200,12 @@ class Kinds(GatewayTest):
     def test_gcm256(self):
         """AES-256-GCM with ESN."""
         self.check(esp="aes256gcm16-esn")
+
+    def test_outside_ipv6(self):
+        """IPv6 between the gateways, in UDP with a port for each SA."""
+        w = self.check(child={"per_cpu_sas": "encap"}, connection={"encap": "yes"},
+                       outside="wan6")
+        self.assertIn(w.b.at["wan6"], w.a.gateway.console("show tunnels"))
 
 
 class Rekey(GatewayTest):
@@ -241,6 +257,21 @@ class Rekey(GatewayTest):
             for side in (w.a, w.b):
                 side.charon.rekey(child="net")
         self.check(w, senders, [w.a, w.b], both)
+
+    def test_ports(self):
+        """In UDP: a worker's source port stays, whichever side renews."""
+        w, senders = self.up(child={"per_cpu_sas": "encap"}, connection={"encap": "yes"})
+        for initiator in (w.a, w.b):
+            before = [{s["pcpu"]: s["encap_sport"] for s in out_sas(side)
+                       if s["worker"] is not None} for side in w.sides.values()]
+            old = [self.spis(side) for side in w.sides.values()]
+            initiator.charon.rekey(child="net")
+            for side, spis in zip(w.sides.values(), old):
+                self.eventually("new SAs", lambda s=side, o=spis: not o & self.spis(s), 60, w)
+            self.assertEqual(before, [
+                {s["pcpu"]: s["encap_sport"] for s in out_sas(side) if s["worker"] is not None}
+                for side in w.sides.values()])
+        self.assert_perfect(senders, w, 100)
 
     def test_ike(self):
         """The IKE_SA itself."""
@@ -327,6 +358,22 @@ class Failures(GatewayTest):
         w.net.ip("link", "set", "wb", "master", "br0")
         took = self.back(w, 40)
         print(f"# dead peer: traffic after {took:.1f} s", flush=True)
+        self.assert_no_iv_twice(w)
+
+    def test_mobike(self):
+        """An address goes: IKE moves to another, with new SAs, and the old ones are gone."""
+        w, senders = self.up(only={"a": {"mobike": "yes"}, "b": {"mobike": "yes"}})
+        old = {side.name: self.spis(side) for side in w.sides.values()}
+        w.a.ns.sysctl("net.ipv4.conf.all.promote_secondaries", 1)
+        w.a.ns.ip("addr", "del", f"{w.a.at['wan']}/24", "dev", "wan")
+        for here, there in (w.a, w.b), (w.b, w.a):
+            self.eventually(
+                f"SAs of {here.name} between the new addresses",
+                lambda s=here: out_sas(s) and not old[s.name] & self.spis(s)
+                and w.a.at["wan2"] in s.gateway.console("show tunnels"), 40, w)
+        self.settle(senders)
+        self.back(w, 20)
+        self.assert_agree(w)
         self.assert_no_iv_twice(w)
 
     def test_socket_cut(self):
