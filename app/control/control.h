@@ -35,7 +35,8 @@ struct gw_sa_ike {
 	char name[GW_IKE_NAME_LEN]; /* of the connection; "": not known */
 	uint32_t cpu; /* IKE's number of a CPU, IPSEC_PCPU_ANY: the fallback; prm.pcpu is ours */
 	bool initiator; /* our side began the exchange that made it */
-	bool stale; /* IKE has not said since it connected that it is still there */
+	bool stale; /* of an IKE daemon that is gone */
+	bool unsaid; /* this one has not said since it connected that it is still there */
 	bool renewed; /* there is a successor */
 	bool paired; /* gw_sa.pair was set once */
 	bool soft_said, hard_said; /* which of its ends IKE has been told of */

@@ -64,19 +64,27 @@ gw_ike_free(struct gw *gw)
 
 /* Connections */
 
+/** Of what there is: this charon is to say it again, or it is that of one that is gone. */
 static void
-mark_stale(struct gw *gw, bool tunnels)
+mark(bool same_generation, bool *stale, bool *unsaid)
+{
+	*unsaid = same_generation && !*stale;
+	*stale |= !same_generation;
+}
+
+static void
+mark_all(struct gw *gw, bool same_generation)
 {
 	struct gw_ike *ike = gw->ike;
 
 	for (unsigned int i = 0; i < ike->n_rules; i++)
-		ike->rule[i].stale = true;
+		mark(same_generation, &ike->rule[i].stale, &ike->rule[i].unsaid);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
-		t->ike->stale |= tunnels;
+		t->ike->stale |= !same_generation;
 		memset(t->ike->hold, 0, sizeof(t->ike->hold));
 		for (unsigned int i = 0; i < t->n_sas; i++)
-			t->sas[i]->ike->stale = true;
+			mark(same_generation, &t->sas[i]->ike->stale, &t->sas[i]->ike->unsaid);
 	}
 }
 
@@ -97,7 +105,7 @@ gw_ike_hello(struct gw *gw, uint64_t generation, bool pcpu, const struct gw_ike_
 	ike->connected = true;
 	ike->in_sync = false;
 	ike->counts.connections++;
-	mark_stale(gw, !ike->same_generation);
+	mark_all(gw, ike->same_generation);
 	return 0;
 }
 
@@ -128,27 +136,47 @@ stale_sa(const struct gw_tunnel *t)
 	return NULL;
 }
 
-/** What is stale of a tunnel goes. */
+static struct gw_sa *
+unsaid_sa(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->ike->unsaid)
+			return t->sas[i];
+	return NULL;
+}
+
+/** What is stale of a tunnel goes, or else what is unsaid. */
 static void
-drop_stale(struct gw *gw, struct gw_tunnel *t)
+drop(struct gw *gw, struct gw_tunnel *t, bool stale)
 {
 	struct gw_sa *sa;
 
-	gw_ike_rules_drop_stale(gw, t);
-	while (t->ike != NULL && (sa = stale_sa(t)) != NULL) {
+	gw_ike_rules_drop(gw, t, stale);
+	while (t->ike != NULL && (sa = stale ? stale_sa(t) : unsaid_sa(t)) != NULL) {
 		gw->ike->counts.sas_stale++;
 		gw_ike_sa_remove(gw, t, sa);
 	}
 }
 
 static int
-drop_all_stale(struct gw *gw, struct gw_error *err)
+drop_all(struct gw *gw, bool stale, struct gw_error *err)
 {
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	drop_stale(gw, t);
-	gw_ike_rules_drop_stale(gw, NULL);
-	gw->ike->stale_until = 0;
+	drop(gw, t, stale);
+	gw_ike_rules_drop(gw, NULL, stale);
 	return gw_ike_rules_apply(gw, err);
+}
+
+static bool
+any_stale(const struct gw *gw)
+{
+	for (unsigned int i = 0; i < gw->ike->n_rules; i++)
+		if (gw->ike->rule[i].stale)
+			return true;
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	if (stale_sa(t) != NULL)
+		return true;
+	return false;
 }
 
 int
@@ -159,12 +187,9 @@ gw_ike_sync_end(struct gw *gw, struct gw_error *err)
 	int rc;
 
 	ike->in_sync = true;
-	if (ike->same_generation) {
-		rc = drop_all_stale(gw, err);
-	} else {
+	rc = drop_all(gw, false, err);
+	if (any_stale(gw) && (ike->stale_until == 0 || !ike->same_generation))
 		ike->stale_until = now + STALE_NS;
-		rc = gw_ike_rules_apply(gw, err);
-	}
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		if (has_in(t) && !gw_ike_has_out(t))
@@ -185,7 +210,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	for (unsigned int i = 0; i < t->n_sas && sas; i++)
 		t->sas[i]->ike->stale = true;
 	if (policies)
-		gw_ike_rules_drop_stale(gw, NULL);
+		gw_ike_rules_drop(gw, NULL, true);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		struct gw_sa *sa;
@@ -221,11 +246,14 @@ static void
 replace_stale(struct gw *gw, struct gw_tunnel *t)
 {
 	uint64_t packets;
+	struct gw_error err;
 
 	if (stale_sa(t) == NULL)
 		return;
 	if (gw_ike_has_out(t)) {
-		drop_stale(gw, t);
+		drop(gw, t, true);
+		if (gw_ike_rules_apply(gw, &err) < 0)
+			GW_LOG(ERR, "IKE: %s", err.text);
 		return;
 	}
 	/* workers that have an SA note nothing: that they use it shows as well */
@@ -245,9 +273,11 @@ gw_ike_tick(struct gw *gw)
 		return;
 	gw_ike_sas_tick(gw);
 	gw_ike_wants_poll(gw);
-	if (ike->stale_until != 0 && gw_now_ns() >= ike->stale_until &&
-			drop_all_stale(gw, &err) < 0)
-		GW_LOG(ERR, "IKE: %s", err.text);
+	if (ike->stale_until != 0 && gw_now_ns() >= ike->stale_until) {
+		if (drop_all(gw, true, &err) < 0)
+			GW_LOG(ERR, "IKE: %s", err.text);
+		ike->stale_until = 0;
+	}
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		if (ike->stale_until != 0)

@@ -32,7 +32,7 @@ struct gw_ike_tunnel {
 struct gw_ike_rule {
 	struct gw_ike_policy p;
 	uint16_t tunnel; /* id; GW_NONE: it goes into none */
-	bool stale;
+	bool stale, unsaid; /* as of SAs */
 };
 
 struct gw_ike_spi {
@@ -79,8 +79,8 @@ void gw_ike_tunnel_ends(
 		struct gw_tunnel *t, const struct gw_addr *local, const struct gw_addr *remote);
 /** What tunnels and workers are to have of the policies now. */
 int gw_ike_rules_apply(struct gw *gw, struct gw_error *err);
-/** Remove stale policies: of a tunnel, or all (NULL). How many. */
-unsigned int gw_ike_rules_drop_stale(struct gw *gw, const struct gw_tunnel *t);
+/** Remove policies that are stale, or else those unsaid: of a tunnel, or all (NULL). */
+void gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale);
 
 /* ike_sa.c */
 

@@ -292,20 +292,26 @@ is_usable(const struct gw_sa *sa)
 	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 && !sa->ended;
 }
 
+/** @p but: one that does not count; NULL: none. */
 static bool
-any_usable(const struct gw_tunnel *t)
+any_usable(const struct gw_tunnel *t, const struct gw_sa *but)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (is_usable(t->sas[i]))
+		if (t->sas[i] != but && is_usable(t->sas[i]))
 			return true;
 	return false;
 }
 
-/** Let those go that are held back and need not be any more; true: there are others. */
+/**
+ * Let those go that are held back and need not be any more; true: there are others.
+ *
+ * @param going
+ *   An SA that is about to be removed; NULL: none.
+ */
 static bool
-release_held(struct gw *gw, struct gw_tunnel *t)
+release_held(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *going)
 {
-	bool usable = any_usable(t), any = false, changed = false;
+	bool usable = any_usable(t, going), any = false, changed = false;
 	uint64_t now = gw_now_ns();
 
 	for (unsigned int i = 0; i < t->n_sas; i++) {
@@ -336,7 +342,7 @@ on_held(void *arg, uint32_t events)
 
 	gw->ike->hold_timer = false;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	any |= release_held(gw, t);
+	any |= release_held(gw, t, NULL);
 	if (any && gw_loop_once(gw->loop, HELD_MS, on_held, gw) == 0)
 		gw->ike->hold_timer = true;
 }
@@ -351,10 +357,11 @@ hold_back(struct gw *gw, const struct gw_tunnel *t, struct gw_config_sa *csa,
 		const struct gw_ike_new_sa *sa, uint64_t *held)
 {
 	*held = 0;
-	if (csa->prm.dir != IPSEC_PCPU_OUT || sa->initiator || !any_usable(t))
+	if (csa->prm.dir != IPSEC_PCPU_OUT || sa->initiator || !any_usable(t, NULL))
 		return;
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == csa->prm.pcpu)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale &&
+				t->sas[i]->prm.pcpu == csa->prm.pcpu)
 			return;
 	if (!gw->ike->hold_timer && gw_loop_once(gw->loop, HELD_MS, on_held, gw) != 0)
 		return;
@@ -477,10 +484,10 @@ gw_ike_sa_keep(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *e
 {
 	struct gw_sa *sa = find_sa(gw, id);
 
-	if (sa == NULL || (sa->ike->stale && !gw->ike->same_generation))
+	if (sa == NULL || sa->ike->stale)
 		return no_sa(id, err);
-	gw->ike->counts.sas_replayed += sa->ike->stale;
-	sa->ike->stale = false;
+	gw->ike->counts.sas_replayed += sa->ike->unsaid;
+	sa->ike->unsaid = false;
 	return 0;
 }
 
@@ -489,15 +496,14 @@ gw_ike_sa_keep(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *e
 void
 gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
-	bool out = sa->prm.dir == IPSEC_PCPU_OUT;
 	struct gw_error err;
 	int rc;
 
+	if (sa->prm.dir == IPSEC_PCPU_OUT)
+		release_held(gw, t, sa);
 	rc = gw_sa_del(gw, t, sa->prm.dir, sa->prm.spi, &err);
 	if (rc < 0)
 		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
-	if (out)
-		release_held(gw, t);
 	if (!gw_ike_tunnel_put(gw, t))
 		gw_ike_arm(gw, t);
 }

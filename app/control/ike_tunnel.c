@@ -420,10 +420,10 @@ note_pcpu(struct gw *gw, struct gw_tunnel *t)
 
 /** One that was said before this connection and not yet again. */
 static struct gw_ike_rule *
-find_stale(struct gw_ike *ike, const struct gw_ike_policy *p)
+find_unsaid(struct gw_ike *ike, const struct gw_ike_policy *p)
 {
 	for (unsigned int i = 0; i < ike->n_rules; i++)
-		if (ike->rule[i].stale && equal(&ike->rule[i].p, p))
+		if (ike->rule[i].unsaid && equal(&ike->rule[i].p, p))
 			return &ike->rule[i];
 	return NULL;
 }
@@ -490,12 +490,12 @@ add_policy(struct gw *gw, const struct gw_ike_policy *p, struct gw_tunnel *t, st
 int
 gw_ike_policy_add(struct gw *gw, const struct gw_ike_policy *p, struct gw_error *err)
 {
-	struct gw_ike_rule *r = find_stale(gw->ike, p);
+	struct gw_ike_rule *r = find_unsaid(gw->ike, p);
 	struct gw_tunnel *t = NULL;
 	int rc;
 
-	if (r != NULL && gw->ike->same_generation) {
-		r->stale = false;
+	if (r != NULL) {
+		r->unsaid = false;
 		r->p.local = p->local;
 		r->p.remote = p->remote;
 		return 0;
@@ -542,17 +542,17 @@ gw_ike_policy_del(struct gw *gw, const struct gw_ike_policy *p, struct gw_error 
 	return rc;
 }
 
-unsigned int
-gw_ike_rules_drop_stale(struct gw *gw, const struct gw_tunnel *t)
+void
+gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale)
 {
 	struct gw_ike *ike = gw->ike;
 	unsigned int n = 0;
 
-	for (unsigned int i = ike->n_rules; i-- > 0;) {
-		if (!ike->rule[i].stale || (t != NULL && ike->rule[i].tunnel != t->id))
-			continue;
-		remove_rule(ike, i);
-		n++;
+	for (unsigned int i = 0; i < ike->n_rules; i++) {
+		const struct gw_ike_rule *r = &ike->rule[i];
+
+		if (!(stale ? r->stale : r->unsaid) || (t != NULL && r->tunnel != t->id))
+			ike->rule[n++] = *r;
 	}
-	return n;
+	ike->n_rules = n;
 }
