@@ -241,6 +241,14 @@ stale_packets(const struct gw_tunnel *t)
 	return sum;
 }
 
+static bool
+is_replaced(const struct gw *gw, const struct gw_tunnel *t)
+{
+	uint16_t by = t->ike->successor;
+
+	return gw_ike_has_out(t) || (by != GW_NONE && gw_ike_has_out(&gw->tunnel[by]));
+}
+
 /** A tunnel with SAs of a charon that is gone: they go once there is a new one. */
 static void
 replace_stale(struct gw *gw, struct gw_tunnel *t)
@@ -250,7 +258,7 @@ replace_stale(struct gw *gw, struct gw_tunnel *t)
 
 	if (stale_sa(t) == NULL)
 		return;
-	if (gw_ike_has_out(t)) {
+	if (is_replaced(gw, t)) {
 		drop(gw, t, true);
 		if (gw_ike_rules_apply(gw, &err) < 0)
 			GW_LOG(ERR, "IKE: %s", err.text);

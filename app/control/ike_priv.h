@@ -22,6 +22,7 @@ struct gw_ike_tunnel {
 	uint32_t reqid;
 	uint32_t if_id;
 	bool stale; /* of a charon that is gone */
+	uint16_t successor; /* stale: id of the one that has its selectors now; GW_NONE: none */
 	bool pcpu; /* some policy says that workers may have SAs of their own */
 	uint64_t stale_packets; /* of its stale outbound SAs, at the last look */
 	/* by worker; behind them the one for any SA at all */

@@ -76,6 +76,7 @@ gw_ike_tunnel_get(struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error
 	}
 	it->reqid = reqid;
 	it->if_id = if_id;
+	it->successor = GW_NONE;
 	it->cfg.up = true;
 	set_name(gw, it);
 	if (gw_tunnel_open(gw, t, &it->cfg) < 0) {
@@ -127,6 +128,9 @@ gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 	gw_ike_arm(gw, t);
 	if (gw_ike_rules_apply(gw, &err) < 0 || any_late(gw))
 		return false;
+	GW_IKE_FOREACH_TUNNEL(gw, other)
+	if (other->ike->successor == t->id)
+		other->ike->successor = GW_NONE;
 	/* to workers it has no selectors now: they look at none */
 	gw_tunnel_close(t);
 	free(it->cfg.selectors);
@@ -430,13 +434,13 @@ find_unsaid(struct gw_ike *ike, const struct gw_ike_policy *p)
 
 /**
  * A new charon wants what an old one had: its tunnel, whose SAs serve until new ones are there,
- * becomes the new one's.
+ * becomes the new one's. Where that has a tunnel already, since the peer came first, it takes over.
  */
 static void
 adopt(struct gw *gw, const struct gw_ike_policy *p)
 {
-	if (find(gw, p->reqid, p->if_id) != NULL)
-		return;
+	const struct gw_tunnel *own = find(gw, p->reqid, p->if_id);
+
 	for (unsigned int i = 0; i < gw->ike->n_rules; i++) {
 		const struct gw_ike_rule *r = &gw->ike->rule[i];
 		struct gw_ike_tunnel *it = r->tunnel != GW_NONE ? gw->tunnel[r->tunnel].ike : NULL;
@@ -444,6 +448,10 @@ adopt(struct gw *gw, const struct gw_ike_policy *p)
 		if (it == NULL || !it->stale || r->p.dir != p->dir ||
 				compare_selector(&r->p.sel, &p->sel) != 0)
 			continue;
+		if (own != NULL) {
+			it->successor = own->id;
+			continue;
+		}
 		it->reqid = p->reqid;
 		it->if_id = p->if_id;
 		it->stale = false;
