@@ -367,8 +367,18 @@ make_rules(struct gw *gw)
 	return mark_transit(gw);
 }
 
+static int
+use_rules(struct gw *gw, struct gw_policy_rule *rules, unsigned int n)
+{
+	gw->rules = rules;
+	gw->n_rules = n;
+	gw->rules_changed = true;
+	return mark_transit(gw);
+}
+
 int
-gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n)
+gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_error *err)
 {
 	struct gw_policy_rule *all, *before = gw->rules;
 	unsigned int n_before = gw->n_rules;
@@ -379,18 +389,18 @@ gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n)
 		return -ENOMEM;
 	memcpy(all, gw->rules, gw->n_file_rules * sizeof(*all));
 	memcpy(all + gw->n_file_rules, rules, n * sizeof(*all));
-	gw->rules = all;
-	gw->n_rules = gw->n_file_rules + n;
-	rc = mark_transit(gw);
-	if (rc < 0) {
-		gw->rules = before;
-		gw->n_rules = n_before;
-		free(all);
-		return rc;
+	rc = use_rules(gw, all, gw->n_file_rules + n);
+	if (rc == 0)
+		rc = gw_view_update(gw, err);
+	if (rc == 0) {
+		free(before);
+		return 0;
 	}
-	free(before);
-	gw->rules_changed = true;
-	return 0;
+	/* the view that workers have is that of these */
+	use_rules(gw, before, n_before);
+	gw->rules_changed = false;
+	free(all);
+	return rc;
 }
 
 static int

@@ -41,6 +41,15 @@ int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
 int gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[]);
 /** Has it a message that it did not answer in time, and not answered since? */
 bool gw_worker_is_late(struct gw *gw, unsigned int worker);
+/** Is any of them? Then what takes time is not to be begun in a tick. */
+static inline bool
+gw_any_late(struct gw *gw)
+{
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (gw_worker_is_late(gw, w))
+			return true;
+	return false;
+}
 
 /* tunnel.c */
 
@@ -65,6 +74,12 @@ void gw_tunnel_close(struct gw_tunnel *t);
  */
 int gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa,
 		struct gw_sa_ike *ike, uint64_t held, struct gw_error *err);
+/** gw_sa_del() of one that was found. */
+int gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
+/** Is there an inbound SA of this SPI? */
+bool gw_inbound_has(const struct gw *gw, uint32_t spi);
+/** Free SAs that were removed while a worker did not answer, which all do now. */
+void gw_zombies_reap(struct gw *gw);
 /** Has a running SA the same key? Keys are known by their hash only. */
 bool gw_sa_key_is_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm);
 
@@ -121,6 +136,8 @@ void gw_steering_tick(struct gw *gw);
  * and reserve ahead, in memory: gw_reserve_commit() is still to come. Refused:
  * a key that was used in the other direction.
  */
+/** An inbound SA of IKE goes on behind what an earlier run has noted of its key. */
+void gw_sa_recall(struct gw *gw, struct gw_sa *sa);
 int gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err);
 /** Note how far an SA has come, before it goes. In memory. */
 void gw_sa_release(struct gw *gw, struct gw_sa *sa);
@@ -135,8 +152,9 @@ void gw_sa_ends_tick(struct gw *gw);
 
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
-/** Look at these of IKE behind those of the file; from the next view on. 0 or -ENOMEM. */
-int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n);
+/** Give workers a view with these of IKE behind those of the file; or else all is as before. */
+int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_error *err);
 void gw_view_free(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);

@@ -10,11 +10,13 @@
 
 #define GW_NS_PER_S UINT64_C(1000000000)
 
-/** How often IKE was asked for an SA in vain, and when it may be again. */
+/** What a worker has asked for, and when it may ask again. */
 struct gw_ike_hold {
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
 	uint32_t cpu; /* charon's number for the SA that was asked for last */
-	uint8_t tries;
+	bool pending; /* it has not come yet */
+	uint8_t tries; /* since one came */
+	uint8_t young; /* how many in a row were removed when they had hardly come */
 };
 
 struct gw_ike_tunnel {
@@ -44,6 +46,9 @@ struct gw_ike_spi {
 /** SPIs that are given out at a time and not in use yet. */
 #define GW_IKE_MAX_SPIS 4096
 
+/** Outbound keys that are remembered: none of them is used again. */
+#define GW_IKE_MAX_KEYS 4096
+
 struct gw_ike {
 	struct gw_ike_events events;
 	bool connected;
@@ -56,6 +61,8 @@ struct gw_ike {
 	struct gw_ike_rule *rule; /* policies, in the order in which they came */
 	unsigned int n_rules, cap_rules;
 	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
+	uint64_t key[GW_IKE_MAX_KEYS]; /* the beginnings of their key_id, a ring */
+	unsigned int n_keys; /* ever */
 	bool hold_timer; /* an SA is held back, see place.c */
 	unsigned int budget; /* acquires that may still be sent in this second */
 	uint64_t budget_from;
@@ -78,6 +85,8 @@ bool gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t);
 /** Its outer addresses, as the newest SA or policy says. */
 void gw_ike_tunnel_ends(
 		struct gw_tunnel *t, const struct gw_addr *local, const struct gw_addr *remote);
+/** Those of the newest outbound SA that is left, if there is one. */
+void gw_ike_tunnel_ends_refresh(struct gw_tunnel *t);
 /** What tunnels and workers are to have of the policies now. */
 int gw_ike_rules_apply(struct gw *gw, struct gw_error *err);
 /** Remove policies that are stale, or else those unsaid: of a tunnel, or all (NULL). */
@@ -94,12 +103,12 @@ void gw_ike_sas_tick(struct gw *gw);
 
 /** Is there an SA to send on that charon knows? */
 bool gw_ike_has_out(const struct gw_tunnel *t);
-/** Has a worker an SA of its own that charon knows? Also one that is held back. */
-bool gw_ike_has_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker);
 /** Let workers note what they want, or no more; after each change. */
 void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
 /** An outbound SA has come: what was asked for is there. */
 void gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
+/** One is about to be removed: where it was young the next one is not asked for at once. */
+void gw_ike_lost(const struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
 /** Has a worker asked for an SA that has not come yet? */
 bool gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker);
 /** The worker that has asked for an SA with this number of a CPU; IPSEC_PCPU_ANY: none has. */

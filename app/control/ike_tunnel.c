@@ -26,8 +26,8 @@ static struct gw_tunnel *
 find(struct gw *gw, uint32_t reqid, uint32_t if_id)
 {
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	if (t->ike->reqid == reqid && t->ike->if_id == if_id && !t->ike->stale)
-		return t;
+		if (t->ike->reqid == reqid && t->ike->if_id == if_id && !t->ike->stale)
+			return t;
 	return NULL;
 }
 
@@ -92,7 +92,13 @@ gw_ike_tunnel_get(struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error
 		return t;
 	/* workers look at it in their view as soon as they have an SA of it */
 	gw->n_tunnels++;
-	return gw_view_update(gw, err) < 0 ? NULL : t;
+	if (gw_view_update(gw, err) == 0)
+		return t;
+	/* a view that does not have it must not meet its number */
+	gw->n_tunnels--;
+	gw_tunnel_close(t);
+	free(it);
+	return NULL;
 }
 
 static bool
@@ -104,13 +110,18 @@ has_rules(const struct gw *gw, const struct gw_tunnel *t)
 	return false;
 }
 
-static bool
-any_late(struct gw *gw)
+void
+gw_ike_tunnel_ends_refresh(struct gw_tunnel *t)
 {
-	for (unsigned int w = 0; w < gw->n_workers; w++)
-		if (gw_worker_is_late(gw, w))
-			return true;
-	return false;
+	for (unsigned int i = t->n_sas; i-- > 0;) {
+		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
+		struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
+
+		if (prm->dir != IPSEC_PCPU_OUT || t->sas[i]->ike->stale)
+			continue;
+		gw_ike_tunnel_ends(t, &src, &dst);
+		return;
+	}
 }
 
 bool
@@ -120,17 +131,17 @@ gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 	struct gw_error err;
 
 	/* one that does not answer may still look at it: a later tick frees it */
-	if (t->n_sas > 0 || has_rules(gw, t) || t->unsettled || any_late(gw))
+	if (t->n_sas > 0 || has_rules(gw, t) || t->unsettled || gw_any_late(gw))
 		return false;
 	/* nothing joins it any more, also where it is freed later */
 	it->stale = true;
 	it->pcpu = false;
 	gw_ike_arm(gw, t);
-	if (gw_ike_rules_apply(gw, &err) < 0 || any_late(gw))
+	if (gw_ike_rules_apply(gw, &err) < 0 || gw_any_late(gw))
 		return false;
 	GW_IKE_FOREACH_TUNNEL(gw, other)
-	if (other->ike->successor == t->id)
-		other->ike->successor = GW_NONE;
+		if (other->ike->successor == t->id)
+			other->ike->successor = GW_NONE;
 	/* to workers it has no selectors now: they look at none */
 	gw_tunnel_close(t);
 	free(it->cfg.selectors);
@@ -155,25 +166,45 @@ gw_ike_reqid(const struct gw_tunnel *t)
 
 /* What workers look at */
 
-static bool
-any_port(const struct gw_port_range *r)
+/** Bits that the ports of a range have in common. */
+static unsigned int
+mask_bits(const struct gw_port_range *r)
 {
-	return r->min == 0 && r->max == UINT16_MAX;
+	uint16_t differ = r->min ^ r->max;
+	unsigned int bits = 16;
+
+	for (; differ != 0; differ >>= 1)
+		bits--;
+	return bits;
 }
 
-/** As strongSwan counts: the class, then the more specific selector; lower comes first. */
+/**
+ * As strongSwan counts: the class, then the more specific selector; lower comes first. Traps and
+ * SAs are one class, so that a trap for a part of what an SA has brings the SA for that part; of
+ * equal ones the SA comes first.
+ */
 static uint32_t
 priority(const struct gw_ike_policy *p)
 {
-	uint32_t prio = ((uint32_t)p->prio + 1) * PRIO_BASE;
+	static const uint32_t classes[GW_IKE_N_PRIOS] = {[GW_IKE_PRIO_PASS] = 1,
+			[GW_IKE_PRIO_SA] = 2,
+			[GW_IKE_PRIO_TRAP] = 2,
+			[GW_IKE_PRIO_DROP] = 3};
+	uint32_t prio = classes[p->prio] * PRIO_BASE;
 
 	if (p->manual_prio != 0)
 		return p->manual_prio;
 	prio -= (p->sel.local.len + p->sel.remote.len) * 512u;
 	prio -= p->sel.proto != 0 ? 256 : 0;
-	prio -= any_port(&p->sel.local_ports) ? 0 : 128;
-	prio -= any_port(&p->sel.remote_ports) ? 0 : 64;
-	return prio;
+	prio -= (mask_bits(&p->sel.local_ports) + mask_bits(&p->sel.remote_ports)) * 4;
+	return p->prio == GW_IKE_PRIO_SA ? prio - 1 : prio;
+}
+
+static int
+width(const struct gw_selector *sel)
+{
+	return sel->local_ports.max - sel->local_ports.min + sel->remote_ports.max -
+			sel->remote_ports.min;
 }
 
 static int
@@ -216,7 +247,9 @@ compare_rules(const void *a, const void *b)
 
 	if (pa != pb)
 		return pa < pb ? -1 : 1;
-	diff = compare_selector(&ra->p.sel, &rb->p.sel);
+	diff = width(&ra->p.sel) - width(&rb->p.sel);
+	if (diff == 0)
+		diff = compare_selector(&ra->p.sel, &rb->p.sel);
 	/* of two charons the one that is there comes first */
 	if (diff == 0)
 		diff = (int)ra->stale - rb->stale;
@@ -262,17 +295,78 @@ unchanged(const struct gw *gw, const struct gw_policy_rule *rules, unsigned int 
 	return true;
 }
 
+/** Rules by tunnel, in their order: from first[id] by next[] to NO_RULE. */
+#define NO_RULE UINT32_MAX
+
+struct by_tunnel {
+	uint32_t *first;
+	uint32_t *next;
+};
+
+/** What is there before a change, to be freed behind it, or put back. */
+struct old_selectors {
+	struct gw_tunnel *t;
+	struct gw_sel_in *sel;
+	struct gw_selector *selectors;
+	unsigned int n;
+};
+
+/** One change of what workers look at: done as a whole, or not at all. */
+struct change {
+	struct by_tunnel by;
+	const struct gw_ike_rule **sorted;
+	struct gw_policy_rule *rules;
+	struct gw_selector *room; /* for the selectors of one tunnel */
+	struct old_selectors *old;
+	unsigned int n_old;
+};
+
+static int
+prepare(const struct gw *gw, struct change *c)
+{
+	unsigned int n = gw->ike->n_rules;
+
+	*c = (struct change){{calloc(gw->n_tunnels + 1, sizeof(uint32_t)),
+					     calloc(n + 1, sizeof(uint32_t))},
+			calloc(n + 1, sizeof(*c->sorted)), calloc(n + 1, sizeof(*c->rules)),
+			calloc(n + 1, sizeof(*c->room)), calloc(gw->n_tunnels + 1, sizeof(*c->old)),
+			0};
+	if (c->by.first == NULL || c->by.next == NULL || c->sorted == NULL || c->rules == NULL ||
+			c->room == NULL || c->old == NULL)
+		return -ENOMEM;
+	memset(c->by.first, 0xff, (gw->n_tunnels + 1) * sizeof(uint32_t));
+	while (n-- > 0) {
+		uint16_t t = gw->ike->rule[n].tunnel;
+
+		if (t == GW_NONE)
+			continue;
+		c->by.next[n] = c->by.first[t];
+		c->by.first[t] = n;
+	}
+	return 0;
+}
+
+static void
+finish(struct change *c)
+{
+	free(c->by.first);
+	free(c->by.next);
+	free(c->sorted);
+	free(c->rules);
+	free(c->room);
+	free(c->old);
+}
+
 /** The selectors of a tunnel: each of its policies' once. Returns how many. */
 static unsigned int
-collect(const struct gw_ike *ike, const struct gw_tunnel *t, struct gw_selector *to)
+collect(const struct gw_ike *ike, const struct by_tunnel *by, uint16_t tunnel,
+		struct gw_selector *to)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = 0; i < ike->n_rules; i++) {
+	for (uint32_t i = by->first[tunnel]; i != NO_RULE; i = by->next[i]) {
 		unsigned int k = 0;
 
-		if (ike->rule[i].tunnel != t->id)
-			continue;
 		while (k < n && compare_selector(&to[k], &ike->rule[i].p.sel) != 0)
 			k++;
 		if (k == n)
@@ -280,12 +374,6 @@ collect(const struct gw_ike *ike, const struct gw_tunnel *t, struct gw_selector 
 	}
 	return n;
 }
-
-/** What the view before this one points to. */
-struct old_selectors {
-	struct gw_sel_in *sel;
-	struct gw_selector *selectors;
-};
 
 static bool
 same_selectors(const struct gw_config_tunnel *cfg, const struct gw_selector *sel, unsigned int n)
@@ -298,17 +386,16 @@ same_selectors(const struct gw_config_tunnel *cfg, const struct gw_selector *sel
 	return true;
 }
 
-/** Give a tunnel its selectors; 1: they have changed, and @p old is to be freed. */
+/** Give a tunnel its selectors. 0 or -ENOMEM. */
 static int
-set_selectors(const struct gw_ike *ike, struct gw_tunnel *t, struct gw_selector *room,
-		struct old_selectors *old)
+set_selectors(const struct gw_ike *ike, struct gw_tunnel *t, struct change *c)
 {
-	unsigned int n = collect(ike, t, room);
+	unsigned int n = collect(ike, &c->by, t->id, c->room);
 	struct gw_config_tunnel *cfg = &t->ike->cfg;
 	struct gw_selector *selectors;
 	struct gw_sel_in *sel;
 
-	if (same_selectors(cfg, room, n))
+	if (same_selectors(cfg, c->room, n))
 		return 0;
 	selectors = calloc(n + 1, sizeof(*selectors));
 	sel = calloc(n + 1, sizeof(*sel));
@@ -317,65 +404,72 @@ set_selectors(const struct gw_ike *ike, struct gw_tunnel *t, struct gw_selector 
 		free(sel);
 		return -ENOMEM;
 	}
-	*old = (struct old_selectors){t->sel, cfg->selectors};
-	memcpy(selectors, room, n * sizeof(*selectors));
+	c->old[c->n_old++] = (struct old_selectors){t, t->sel, cfg->selectors, cfg->n_selectors};
+	memcpy(selectors, c->room, n * sizeof(*selectors));
 	for (unsigned int i = 0; i < n; i++)
 		gw_sel_compile(&sel[i], &selectors[i]);
 	cfg->selectors = selectors;
 	cfg->n_selectors = n;
 	t->sel = sel;
-	return 1;
+	return 0;
+}
+
+static void
+put_selectors_back(struct change *c)
+{
+	while (c->n_old > 0) {
+		const struct old_selectors *old = &c->old[--c->n_old];
+		struct gw_config_tunnel *cfg = &old->t->ike->cfg;
+
+		free(old->t->sel);
+		free(cfg->selectors);
+		old->t->sel = old->sel;
+		cfg->selectors = old->selectors;
+		cfg->n_selectors = old->n;
+	}
 }
 
 static int
-apply(struct gw *gw, struct gw_selector *room, struct old_selectors *old, unsigned int *n_old,
-		bool *changed)
+change(struct gw *gw, struct change *c, struct gw_error *err)
 {
-	struct gw_ike *ike = gw->ike;
-	const struct gw_ike_rule **sorted = calloc(ike->n_rules + 1, sizeof(*sorted));
-	struct gw_policy_rule *rules = calloc(ike->n_rules + 1, sizeof(*rules));
 	unsigned int n;
-	int rc = sorted == NULL || rules == NULL ? -ENOMEM : 0;
+	int rc = 0;
 
-	if (rc == 0) {
-		GW_IKE_FOREACH_TUNNEL(gw, t)
-		{
-			if (rc >= 0)
-				rc = set_selectors(ike, t, room, &old[*n_old]);
-			*n_old += rc == 1;
-		}
+	gw_error_set(err, NULL, 0, "no memory for policies");
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
+		if (rc == 0)
+			rc = set_selectors(gw->ike, t, c);
 	}
-	if (rc >= 0) {
-		n = RTE_MIN(view_rules(ike, sorted, rules), MAX_VIEW_RULES - gw->n_file_rules);
-		*changed = *n_old > 0 || !unchanged(gw, rules, n);
-		rc = *changed ? gw_rules_set(gw, rules, n) : 0;
+	if (rc < 0)
+		return rc;
+	n = view_rules(gw->ike, c->sorted, c->rules);
+	if (n + gw->n_file_rules > MAX_VIEW_RULES) {
+		gw_error_set(err, NULL, 0, "more than %u policies with different selectors",
+				MAX_VIEW_RULES);
+		return -ENOSPC;
 	}
-	free(sorted);
-	free(rules);
-	return rc;
+	if (c->n_old == 0 && unchanged(gw, c->rules, n))
+		return 0;
+	return gw_rules_set(gw, c->rules, n, err);
 }
 
 int
 gw_ike_rules_apply(struct gw *gw, struct gw_error *err)
 {
-	struct gw_selector *room = calloc(gw->ike->n_rules + 1, sizeof(*room));
-	struct old_selectors *old = calloc(gw->n_tunnels + 1, sizeof(*old));
-	unsigned int n_old = 0;
-	bool changed = false;
-	int rc = -ENOMEM;
+	struct change c;
+	int rc = prepare(gw, &c);
 
 	gw_error_set(err, NULL, 0, "no memory for policies");
-	if (room != NULL && old != NULL)
-		rc = apply(gw, room, old, &n_old, &changed);
-	if (rc == 0 && changed)
-		rc = gw_view_update(gw, err);
+	if (rc == 0)
+		rc = change(gw, &c, err);
+	if (rc < 0)
+		put_selectors_back(&c);
 	/* a view that a worker may still have, or that points to them still, keeps them */
-	for (unsigned int i = 0; i < n_old && rc == 0 && !any_late(gw); i++) {
-		free(old[i].sel);
-		free(old[i].selectors);
+	for (unsigned int i = 0; i < c.n_old && !gw_any_late(gw); i++) {
+		free(c.old[i].sel);
+		free(c.old[i].selectors);
 	}
-	free(room);
-	free(old);
+	finish(&c);
 	return rc;
 }
 

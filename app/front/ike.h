@@ -101,6 +101,7 @@ enum ike_sa_flag {
 	IKE_SA_COPY_ECN = 16, /* the gateway always does, as RFC 6040 says */
 	IKE_SA_INITIATOR = 32, /* we began the exchange */
 	IKE_SA_REPLAYED = 64, /* known from before, see above */
+	IKE_SA_ANY_SPORT = 128, /* outbound: source port drawn by lot, the gateway may choose */
 };
 
 /* ENOTSUP: an algorithm, or a combination, that the gateway does not have; EEXIST: the SPI is
