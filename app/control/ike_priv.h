@@ -92,6 +92,24 @@ int gw_ike_rules_apply(struct gw *gw, struct gw_error *err);
 /** Remove policies that are stale, or else those unsaid: of a tunnel, or all (NULL). */
 void gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale);
 
+/* ike_place.c */
+
+/** The number of an SA that is not there yet: a worker, or IPSEC_PCPU_ANY. */
+uint32_t gw_ike_choose_worker(
+		const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa);
+/** Of those that it may renew one is renewed. */
+void gw_ike_note_renewed(struct gw_tunnel *t, const struct gw_sa *sa);
+/** The inbound SA that is followed by the outbound one that was made with it; NULL: none. */
+struct gw_sa *gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu);
+/**
+ * The last SA of a worker is about to go. Which one renews it could only be guessed where
+ * several have IKE's number (gw_ike_choose_worker()): if its successor went to another worker,
+ * which goes back to its own then, it comes here now.
+ */
+void gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
+/** Where IKE has drawn a port by lot: one that suits the peer's NIC, or the one that was. */
+int gw_ike_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, struct gw_error *err);
+
 /* ike_sa.c */
 
 /** Remove one, and see what becomes of its tunnel. */

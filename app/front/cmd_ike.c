@@ -105,7 +105,7 @@ gw_cmd_show_ike(struct gw_cmd *cmd)
 
 	if (!gw_ike_status(cmd->gw, &s)) {
 		gw_error_set(&cmd->err, NULL, 0,
-				"there is no IKE: ike_socket = \"/run/dpdk-pcpu-gw/ike.sock\" in the "
+				"there is no IKE: ike_socket = \"/run/dpdk-pcpu-gw-ike.sock\" in the "
 				"configuration lets charon connect");
 		return -ENOENT;
 	}
