@@ -76,8 +76,9 @@ class GatewayTest(IkeTest):
                 way = key[0]
                 self.assertEqual(int(child.get(f"bytes-{way}", 0)), rows[key]["bytes"], key)
                 self.assertEqual(int(child.get(f"packets-{way}", 0)), rows[key]["packets"], key)
-                if way == "out":
-                    self.assertEqual("cpu" in child, rows[key]["pcpu"] is not None)
+                cpu = int(child["cpu"]) if "cpu" in child else None
+                self.assertEqual(cpu, rows[key]["cpu"], key)
+                self.assertEqual(cpu is None, rows[key]["pcpu"] is None, key)
 
     @staticmethod
     def spis(side):
