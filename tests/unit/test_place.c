@@ -61,6 +61,7 @@ static int
 stop(void **state)
 {
 	gw_tunnels_free(&gw);
+	gw_reserve_close(gw.offers);
 	ipsec_pcpu_ctx_fini(gw.ctx);
 	free(gw.ctx);
 	gw_config_free(&gw.cfg);
@@ -327,8 +328,10 @@ test_deleted_on_its_way(void **state)
 	worker[0].asleep = true;
 	assert_int_equal(move(0x2000, 2), -ETIMEDOUT);
 	assert_int_equal(gw_sa_del(&gw, &gw.tunnel[0], IPSEC_PCPU_IN, 0x2000, &err), -ETIMEDOUT);
+	assert_int_equal(gw.n_zombies, 1);
 	fake_wake(&worker[0]);
 	gw_places_tick(&gw);
+	assert_int_equal(gw.n_zombies, 0);
 	assert_int_equal(fake_owners(gone), 0);
 	for (unsigned int w = 0; w < N_WORKERS; w++)
 		assert_null(fake_spi(&worker[w], 0x2000));
