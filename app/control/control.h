@@ -150,6 +150,12 @@ struct gw {
 	bool rules_changed; /* since the view's policy was built */
 	bool both_ways; /* see struct gw_view */
 	struct gw_view *view; /* the one that workers have */
+	/* those before it, oldest first, and what they point to: a worker that does not answer may
+	 * have one */
+	struct gw_view **old_view;
+	unsigned int n_old_views;
+	void **old_memory;
+	unsigned int n_old_memory;
 	struct gw_nl *nl;
 	struct gw_reserve *reserve; /* NULL: none */
 	struct gw_reserve *offers; /* without it: what peers were told; NULL: nothing yet */

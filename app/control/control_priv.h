@@ -156,6 +156,10 @@ int gw_view_update(struct gw *gw, struct gw_error *err);
 int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
 		struct gw_error *err);
 void gw_view_free(struct gw *gw);
+/** free() what an earlier view points to, once no worker can have that. */
+void gw_view_free_later(struct gw *gw, void *memory);
+/** All workers answer again: have them take the view, and free those before it. */
+void gw_views_reap(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);
 

@@ -464,10 +464,9 @@ gw_ike_rules_apply(struct gw *gw, struct gw_error *err)
 		rc = change(gw, &c, err);
 	if (rc < 0)
 		put_selectors_back(&c);
-	/* a view that a worker may still have, or that points to them still, keeps them */
-	for (unsigned int i = 0; i < c.n_old && !gw_any_late(gw); i++) {
-		free(c.old[i].sel);
-		free(c.old[i].selectors);
+	for (unsigned int i = 0; i < c.n_old; i++) {
+		gw_view_free_later(gw, c.old[i].sel);
+		gw_view_free_later(gw, c.old[i].selectors);
 	}
 	finish(&c);
 	return rc;

@@ -603,6 +603,8 @@ gw_places_tick(struct gw *gw)
 		return;
 	for (unsigned int i = 0; i < gw->n_tunnels; i++)
 		settle(gw, &gw->tunnel[i]);
-	if (!gw_any_late(gw))
-		gw_zombies_reap(gw);
+	if (gw_any_late(gw))
+		return;
+	gw_views_reap(gw);
+	gw_zombies_reap(gw);
 }

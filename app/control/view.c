@@ -252,6 +252,56 @@ free_old(struct gw_view *old, const struct gw_view *now)
 	free_view(old);
 }
 
+/** No worker has any but the newest. */
+static void
+drop_old(struct gw *gw)
+{
+	for (unsigned int i = 0; i < gw->n_old_views; i++)
+		free_old(gw->old_view[i], i + 1 < gw->n_old_views ? gw->old_view[i + 1] : gw->view);
+	for (unsigned int i = 0; i < gw->n_old_memory; i++)
+		free(gw->old_memory[i]);
+	gw->n_old_views = gw->n_old_memory = 0;
+}
+
+/** Room for one more, so that a view that is replaced can be kept. */
+static int
+make_room(struct gw *gw)
+{
+	struct gw_view **views =
+			realloc(gw->old_view, (gw->n_old_views + 1) * sizeof(struct gw_view *));
+
+	if (views == NULL)
+		return -ENOMEM;
+	gw->old_view = views;
+	return 0;
+}
+
+void
+gw_view_free_later(struct gw *gw, void *memory)
+{
+	void **all;
+
+	if (gw->n_old_views == 0) {
+		free(memory);
+		return;
+	}
+	all = realloc(gw->old_memory, (gw->n_old_memory + 1) * sizeof(void *));
+	if (all == NULL)
+		return; /* lost, which is better than in use */
+	gw->old_memory = all;
+	gw->old_memory[gw->n_old_memory++] = memory;
+}
+
+void
+gw_views_reap(struct gw *gw)
+{
+	struct gw_msg msg = {.type = GW_MSG_VIEW, .view = gw->view};
+
+	/* one could not even be told of the newest */
+	if (gw->n_old_views > 0 && gw_tell_all(gw, &msg) == 0)
+		drop_old(gw);
+}
+
 int
 gw_view_update(struct gw *gw, struct gw_error *err)
 {
@@ -262,8 +312,10 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	uint64_t began = gw_now_ns();
 
 	gw_error_set(err, NULL, 0, "not enough memory for the tables of workers");
-	if (b.v == NULL)
+	if (b.v == NULL || make_room(gw) < 0) {
+		free(b.v);
 		return -ENOMEM;
+	}
 	memset(b.v, 0, size);
 	b.v->mss_clamp = gw->cfg.mss_clamp;
 	b.v->source_check = gw->cfg.source_check;
@@ -280,10 +332,14 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	gw->view = b.v;
 	gw->view_changes++;
 	gw->rules_changed = false;
+	if (old != NULL)
+		gw->old_view[gw->n_old_views++] = old;
 	if (gw_tell_all(gw, &msg) == 0)
-		free_old(old, b.v);
-	else
-		GW_LOG(ERR, "a worker did not take new tables: the old ones stay in memory");
+		drop_old(gw);
+	else if (gw->n_old_views == 1)
+		GW_LOG(ERR,
+				"a worker did not take new tables: the old ones stay in memory until it "
+				"answers");
 	gw->view_stale = false;
 	gw->view_built = gw_now_ns();
 	gw->view_took = gw->view_built - began;
@@ -296,6 +352,11 @@ gw_view_free(struct gw *gw)
 {
 	if (gw->view == NULL)
 		return;
+	drop_old(gw);
+	free(gw->old_view);
+	free(gw->old_memory);
+	gw->old_view = NULL;
+	gw->old_memory = NULL;
 	gw_policy_free((struct gw_policy *)(uintptr_t)gw->view->policy);
 	free_view(gw->view);
 	gw->view = NULL;

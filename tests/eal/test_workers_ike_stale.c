@@ -277,10 +277,11 @@ another_charon(uint64_t generation, uint32_t reqid)
 	ike_traffic(3);
 	ike_policies_add(reqid, GW_IKE_PRIO_TRAP, 0, 0);
 	ike_traffic(3);
+	site_settle();
+	ike.n = 0; /* what is asked for from now on, at the next tick, is not asked for again */
 	ike_sync_end();
 	ike_traffic(3);
 	site_settle();
-	ike.n = 0;
 }
 
 /** All SAs are those of the charon before, and in use. */

@@ -55,6 +55,11 @@ gw_view_update(struct gw *g, struct gw_error *err)
 }
 
 void
+gw_views_reap(struct gw *g)
+{
+}
+
+void
 gw_steering_add(struct gw *g, struct gw_sa *sa)
 {
 }

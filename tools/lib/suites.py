@@ -236,8 +236,8 @@ def unit(builds):
 
 def eal(builds):
     """tests/eal, likewise."""
-    yield run_meson(builds, "release", "eal", 180)
-    yield run_meson(builds, "asan", "eal", 300)
+    yield run_meson(builds, "release", "eal", 400)
+    yield run_meson(builds, "asan", "eal", 600)
 
 
 def hot(builds):
