@@ -593,11 +593,6 @@ main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 			cmocka_unit_test_teardown(test_random, ike_teardown),
 	};
-	int rc = site_prepare(argc, argv);
 
-	if (rc != 0)
-		return rc;
-	rc = cmocka_run_group_tests(tests, NULL, NULL);
-	rte_eal_cleanup();
-	return rc;
+	return site_main(argc, argv, tests, RTE_DIM(tests));
 }

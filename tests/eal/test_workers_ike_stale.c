@@ -504,11 +504,5 @@ main(int argc, char **argv)
 			CASE(test_stale_policy),
 	};
 #undef CASE
-	int rc = site_prepare(argc, argv);
-
-	if (rc != 0)
-		return rc;
-	rc = cmocka_run_group_tests(tests, NULL, NULL);
-	rte_eal_cleanup();
-	return rc;
+	return site_main(argc, argv, tests, RTE_DIM(tests));
 }

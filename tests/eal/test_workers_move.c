@@ -274,7 +274,6 @@ main(int argc, char **argv)
 			cmocka_unit_test_teardown(test_end_while_waiting, site_teardown),
 			cmocka_unit_test_teardown(test_deleted_while_waiting, site_teardown),
 	};
-	int rc = site_prepare(argc, argv);
 
-	return rc != 0 ? rc : cmocka_run_group_tests(tests, NULL, NULL);
+	return site_main(argc, argv, tests, RTE_DIM(tests));
 }

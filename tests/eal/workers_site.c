@@ -60,6 +60,18 @@ site_prepare(int argc, char **argv)
 	return 0;
 }
 
+int
+site_main(int argc, char **argv, const struct CMUnitTest tests[], size_t n)
+{
+	int rc = site_prepare(argc, argv);
+
+	if (rc != 0)
+		return rc;
+	rc = _cmocka_run_group_tests("tests", tests, n, NULL, NULL);
+	rte_eal_cleanup();
+	return rc;
+}
+
 unsigned int
 site_flow_on(unsigned int queue)
 {

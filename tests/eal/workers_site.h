@@ -71,6 +71,8 @@ extern const struct site_conf site_conf_full;
  *   cannot do it, with a reason.
  */
 int site_prepare(int argc, char **argv);
+/** All of main(): site_prepare(), then tests. */
+int site_main(int argc, char **argv, const struct CMUnitTest tests[], size_t n);
 
 /** A random flow of those that the NIC gives to this queue, of SITE_WORKERS. */
 unsigned int site_flow_on(unsigned int queue);

@@ -11,17 +11,9 @@
 
 #include <rte_mbuf.h>
 
+#include "check.h"
 #include "datapath/flow.h"
 #include "datapath/icmp.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void
-check(bool holds)
-{
-	if (!holds)
-		abort();
-}
 
 static void
 fuzz_flow(const uint8_t *p, uint32_t len)
