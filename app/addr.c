@@ -110,6 +110,16 @@ gw_prefix_has(const struct gw_prefix *prefix, const struct gw_addr *addr)
 	return true;
 }
 
+int
+gw_prefix_compare(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	int diff = (int)a->addr.family - b->addr.family;
+
+	if (diff == 0)
+		diff = memcmp(&a->addr.a, &b->addr.a, gw_addr_len(a->addr.family));
+	return diff != 0 ? diff : (int)a->len - b->len;
+}
+
 void
 gw_prefix_mask(struct gw_prefix *prefix)
 {

@@ -46,6 +46,9 @@ bool gw_addr_equal(const struct gw_addr *a, const struct gw_addr *b);
 /** Is @p addr inside @p prefix? False where the families differ. */
 bool gw_prefix_has(const struct gw_prefix *prefix, const struct gw_addr *addr);
 
+/** An order, for sorting: each prefix without bits behind its length is before all inside it. */
+int gw_prefix_compare(const struct gw_prefix *a, const struct gw_prefix *b);
+
 /** Clear the bits behind the prefix length. */
 void gw_prefix_mask(struct gw_prefix *prefix);
 

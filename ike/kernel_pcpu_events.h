@@ -50,7 +50,7 @@ struct kernel_pcpu_expire_t {
  * Have an expired SA reported, now or after a time.
  *
  * @param expire	what is to be reported, cloned
- * @param seconds	when, 0 for now
+ * @param seconds	from now, 0: at once
  */
 void kernel_pcpu_schedule_expire(kernel_pcpu_expire_t *expire,
 								 uint64_t seconds);

@@ -5,19 +5,9 @@
 
 /* What the files of control/ have of each other. Control thread. */
 
-#include <time.h>
-
+#include "../clock.h"
 #include "../datapath/msg.h"
 #include "control.h"
-
-static inline uint64_t
-gw_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
 
 /* control.c */
 
@@ -74,6 +64,16 @@ void gw_tunnel_close(struct gw_tunnel *t);
  */
 int gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa,
 		struct gw_sa_ike *ike, uint64_t held, struct gw_error *err);
+/** May packets go out by it? One that is held back, or at its end, is as if it were not there. */
+static inline bool
+gw_sa_is_usable(const struct gw_sa *sa)
+{
+	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 && !sa->ended;
+}
+
+/** Of the 32-bit sequence numbers: when they come to an end (RFC 4303 3.3.3). */
+#define GW_SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
+
 /** gw_sa_del() of one that was found. */
 int gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
 /** Is there an inbound SA of this SPI? */

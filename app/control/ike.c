@@ -118,15 +118,6 @@ gw_ike_gone(struct gw *gw)
 }
 
 static bool
-has_in(const struct gw_tunnel *t)
-{
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_IN && !t->sas[i]->ike->stale)
-			return true;
-	return false;
-}
-
-static bool
 has_stale(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
@@ -135,26 +126,29 @@ has_stale(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 	return false;
 }
 
-/** SAs of a tunnel that are stale go, or else those that are unsaid; each is tried once. */
-static void
+/** SAs of a tunnel that are stale go, or else those unsaid; each is tried once. How many. */
+static unsigned int
 drop_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 {
+	unsigned int n = 0;
+
 	for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;) {
 		struct gw_sa *sa = t->sas[i];
 
 		if (!(stale ? sa->ike->stale : sa->ike->unsaid) ||
 				(sa->prm.dir == IPSEC_PCPU_IN && !in_too))
 			continue;
-		gw->ike->counts.sas_stale++;
 		gw_ike_sa_remove(gw, t, sa);
+		n++;
 	}
+	return n;
 }
 
 static void
 drop(struct gw *gw, struct gw_tunnel *t, bool stale)
 {
 	gw_ike_rules_drop(gw, t, stale);
-	drop_sas(gw, t, stale, true);
+	gw->ike->counts.sas_stale += drop_sas(gw, t, stale, true);
 }
 
 static int
@@ -191,7 +185,7 @@ gw_ike_sync_end(struct gw *gw, struct gw_error *err)
 	if (any_stale(gw))
 		ike->stale_until = now + STALE_NS;
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
-		if (has_in(t) && !gw_ike_has_out(t))
+		if (gw_ike_has(t, IPSEC_PCPU_IN) && !gw_ike_has(t, IPSEC_PCPU_OUT))
 			t->ike->hold[gw->n_workers].until = now + RENEW_NS;
 		gw_ike_arm(gw, t);
 	}
@@ -211,9 +205,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
-		for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;)
-			if (t->sas[i]->ike->stale)
-				gw_ike_sa_remove(gw, t, t->sas[i]);
+		drop_sas(gw, t, true, true);
 		if (t->ike != NULL)
 			gw_ike_tunnel_put(gw, t);
 	}
@@ -243,8 +235,7 @@ static bool
 has_ready(const struct gw_tunnel *t)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale &&
-				t->sas[i]->held == 0 && !t->sas[i]->ended)
+		if (gw_sa_is_usable(t->sas[i]) && !t->sas[i]->ike->stale)
 			return true;
 	return false;
 }
@@ -262,11 +253,11 @@ replace_stale(struct gw *gw, struct gw_tunnel *t)
 	if (!has_stale(t, IPSEC_PCPU_OUT))
 		return;
 	if (t->ike->successor != GW_NONE && has_ready(&gw->tunnel[t->ike->successor])) {
-		drop_sas(gw, t, true, false);
+		gw->ike->counts.sas_stale += drop_sas(gw, t, true, false);
 		return;
 	}
 	if (has_ready(t)) {
-		drop_sas(gw, t, true, false);
+		gw->ike->counts.sas_stale += drop_sas(gw, t, true, false);
 		gw_ike_rules_drop(gw, t, true);
 		if (gw_ike_rules_apply(gw, &err) < 0)
 			GW_LOG(ERR, "IKE: %s", err.text);

@@ -20,21 +20,10 @@
 #define BUDGET 256
 
 bool
-gw_ike_has_out(const struct gw_tunnel *t)
+gw_ike_has(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale)
-			return true;
-	return false;
-}
-
-/** Has a worker an SA of its own that charon knows? Also one that is held back. */
-static bool
-has_own(const struct gw_tunnel *t, uint32_t worker)
-{
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == worker &&
-				!t->sas[i]->ike->stale)
+		if (gw_ike_is_known(t->sas[i], dir))
 			return true;
 	return false;
 }
@@ -49,12 +38,13 @@ hold_of(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker)
 static bool
 wanted(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker, uint32_t *cpu)
 {
-	*cpu = gw_ike_has_out(t) ? worker : IPSEC_PCPU_ANY;
+	*cpu = gw_ike_has(t, IPSEC_PCPU_OUT) ? worker : IPSEC_PCPU_ANY;
 	if (t->ike->stale)
 		return false;
 	if (*cpu == IPSEC_PCPU_ANY)
 		return true;
-	return t->ike->pcpu && gw->ike->pcpu && t->out[worker].own == NULL && !has_own(t, worker);
+	return t->ike->pcpu && gw->ike->pcpu && t->out[worker].own == NULL &&
+			gw_ike_count(t, IPSEC_PCPU_OUT, worker) == 0;
 }
 
 void
@@ -200,10 +190,8 @@ gw_ike_lost(const struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 	struct gw_ike_hold *hold = hold_of(gw, t, sa->prm.pcpu);
 	uint64_t now = gw_now_ns();
 
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i] != sa && t->sas[i]->prm.dir == IPSEC_PCPU_OUT &&
-				t->sas[i]->prm.pcpu == sa->prm.pcpu && !t->sas[i]->ike->stale)
-			return;
+	if (gw_ike_count(t, IPSEC_PCPU_OUT, sa->prm.pcpu) > !sa->ike->stale)
+		return; /* not the last one */
 	if (now - sa->created >= YOUNG_NS) {
 		hold->young = 0;
 		return;

@@ -10,15 +10,13 @@
 #include "../log.h"
 #include "ike_priv.h"
 
-/** How many of a worker's own charon knows. */
-static unsigned int
-count_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
+unsigned int
+gw_ike_count(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t pcpu)
 {
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		n += t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
-				!t->sas[i]->ike->stale;
+		n += gw_ike_is_known(t->sas[i], dir) && t->sas[i]->prm.pcpu == pcpu;
 	return n;
 }
 
@@ -26,7 +24,7 @@ count_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
 static unsigned int
 load(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
 {
-	return 2 * count_own(t, dir, worker) + gw_ike_is_pending(t, worker);
+	return 2 * gw_ike_count(t, dir, worker) + gw_ike_is_pending(t, worker);
 }
 
 /** R6. Of several the one that IKE hints at. */
@@ -46,8 +44,8 @@ static struct gw_sa *
 oldest(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t cpu)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == dir && t->sas[i]->ike->cpu == cpu &&
-				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale)
+		if (gw_ike_is_known(t->sas[i], dir) && t->sas[i]->ike->cpu == cpu &&
+				!t->sas[i]->ike->renewed)
 			return t->sas[i];
 	return NULL;
 }
@@ -56,8 +54,8 @@ struct gw_sa *
 gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_IN && t->sas[i]->ike->cpu == cpu &&
-				!t->sas[i]->ike->paired && !t->sas[i]->ike->stale)
+		if (gw_ike_is_known(t->sas[i], IPSEC_PCPU_IN) && t->sas[i]->ike->cpu == cpu &&
+				!t->sas[i]->ike->paired)
 			return t->sas[i];
 	return NULL;
 }
@@ -73,8 +71,8 @@ may_be_new(const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		n += t->sas[i]->prm.dir == sa->prm.dir && t->sas[i]->ike->cpu != IPSEC_PCPU_ANY &&
-				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale;
+		n += gw_ike_is_known(t->sas[i], sa->prm.dir) &&
+				t->sas[i]->ike->cpu != IPSEC_PCPU_ANY && !t->sas[i]->ike->renewed;
 	return !sa->initiator && sa->prm.pcpu == 0 && cpus > 0 && n >= (unsigned long)cpus;
 }
 
@@ -91,12 +89,13 @@ gw_ike_choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struc
 		return in->prm.pcpu;
 	least = least_loaded(gw, t, dir, cpu);
 	if (old != NULL)
-		return may_be_new(t, sa) && count_own(t, dir, least) == 0 ? least : old->prm.pcpu;
+		return may_be_new(t, sa) && gw_ike_count(t, dir, least) == 0 ? least
+									     : old->prm.pcpu;
 	asked = gw_ike_who_asked(gw, t, cpu);
 	if (sa->initiator && asked != IPSEC_PCPU_ANY)
 		return asked;
 	/* charon has given this worker's number away: what it asked for does not come any more */
-	return cpu < gw->n_workers && count_own(t, dir, cpu) == 0 ? cpu : least;
+	return cpu < gw->n_workers && gw_ike_count(t, dir, cpu) == 0 ? cpu : least;
 }
 
 void
@@ -122,8 +121,8 @@ surplus(const struct gw_tunnel *t, const struct gw_sa *sa)
 	for (unsigned int i = 0; i < t->n_sas; i++) {
 		struct gw_sa *s = t->sas[i];
 
-		if (s != sa && s->prm.dir == sa->prm.dir && s->ike->cpu == sa->ike->cpu &&
-				!s->ike->stale && count_own(t, s->prm.dir, s->prm.pcpu) > 1)
+		if (s != sa && gw_ike_is_known(s, sa->prm.dir) && s->ike->cpu == sa->ike->cpu &&
+				gw_ike_count(t, s->prm.dir, s->prm.pcpu) > 1)
 			found = s;
 	}
 	return found;
@@ -137,7 +136,7 @@ gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 	struct gw_sa *next;
 	int rc = 0;
 
-	if (worker == IPSEC_PCPU_ANY || count_own(t, sa->prm.dir, worker) > 1)
+	if (worker == IPSEC_PCPU_ANY || gw_ike_count(t, sa->prm.dir, worker) > 1)
 		return;
 	next = surplus(t, sa);
 	if (next == NULL)

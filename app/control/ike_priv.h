@@ -8,8 +8,6 @@
 #include "control_priv.h"
 #include "ike.h"
 
-#define GW_NS_PER_S UINT64_C(1000000000)
-
 /** What a worker has asked for, and when it may ask again. */
 struct gw_ike_hold {
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
@@ -75,6 +73,13 @@ struct gw_ike {
 			t < (gw)->tunnel + (gw)->n_tunnels; t++) \
 		if (t->ike != NULL)
 
+/** Is it one that charon knows, of a direction? */
+static inline bool
+gw_ike_is_known(const struct gw_sa *sa, enum ipsec_pcpu_dir dir)
+{
+	return sa->prm.dir == dir && !sa->ike->stale;
+}
+
 /* ike_tunnel.c */
 
 /** The tunnel of a reqid; a new one where there is none. NULL: no place, @p err set. */
@@ -94,6 +99,8 @@ void gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale);
 
 /* ike_place.c */
 
+/** How many a number (a worker, IPSEC_PCPU_ANY) has that charon knows; also held back ones. */
+unsigned int gw_ike_count(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t pcpu);
 /** The number of an SA that is not there yet: a worker, or IPSEC_PCPU_ANY. */
 uint32_t gw_ike_choose_worker(
 		const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa);
@@ -119,8 +126,8 @@ void gw_ike_sas_tick(struct gw *gw);
 
 /* ike_acquire.c */
 
-/** Is there an SA to send on that charon knows? */
-bool gw_ike_has_out(const struct gw_tunnel *t);
+/** Is there an SA of a direction that charon knows? */
+bool gw_ike_has(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir);
 /** Let workers note what they want, or no more; after each change. */
 void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
 /** An outbound SA has come: what was asked for is there. */

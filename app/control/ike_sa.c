@@ -17,8 +17,6 @@
 /** How long an SA is held back at most, and how often is looked. */
 #define HELD_NS GW_NS_PER_S
 #define HELD_MS 20
-/** Of the 32-bit sequence numbers: when to renew (RFC 4303 3.3.3). */
-#define SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
 
 /* SPIs */
 
@@ -77,12 +75,18 @@ give_spi_back(struct gw_ike *ike, uint32_t spi)
 
 /* Finding */
 
+static struct gw_ike_sa_key
+key_of(const struct ipsec_pcpu_sa_params *prm)
+{
+	return (struct gw_ike_sa_key){{prm->family, prm->daddr}, prm->spi};
+}
+
 static bool
 is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
 {
-	struct gw_addr dst = {sa->prm.family, sa->prm.daddr};
+	struct gw_ike_sa_key key = key_of(&sa->prm);
 
-	return sa->prm.spi == id->spi && gw_addr_equal(&dst, &id->dst);
+	return key.spi == id->spi && gw_addr_equal(&key.dst, &id->dst);
 }
 
 static struct gw_sa *
@@ -167,18 +171,12 @@ newest(const struct gw_tunnel *t)
 	return t->sas[t->n_sas - 1];
 }
 
-static bool
-is_usable(const struct gw_sa *sa)
-{
-	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 && !sa->ended;
-}
-
 /** @p but: one that does not count; NULL: none. */
 static bool
 any_usable(const struct gw_tunnel *t, const struct gw_sa *but)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i] != but && is_usable(t->sas[i]))
+		if (t->sas[i] != but && gw_sa_is_usable(t->sas[i]))
 			return true;
 	return false;
 }
@@ -242,10 +240,8 @@ hold_back(struct gw *gw, const struct gw_tunnel *t, struct gw_config_sa *csa,
 	*held = 0;
 	if (csa->prm.dir != IPSEC_PCPU_OUT || sa->initiator || !any_usable(t, NULL))
 		return;
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale &&
-				t->sas[i]->prm.pcpu == csa->prm.pcpu)
-			return;
+	if (gw_ike_count(t, IPSEC_PCPU_OUT, csa->prm.pcpu) > 0)
+		return;
 	if (!gw->ike->hold_timer && gw_loop_once(gw->loop, HELD_MS, on_held, gw) != 0)
 		return;
 	gw->ike->hold_timer = true;
@@ -339,7 +335,7 @@ add_to(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa, struc
 int
 gw_ike_sa_add(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
 {
-	struct gw_ike_sa_key id = {{sa->prm.family, sa->prm.daddr}, sa->prm.spi};
+	struct gw_ike_sa_key id = key_of(&sa->prm);
 	struct gw_sa *there = find_sa(gw, &id);
 	struct gw_tunnel *t;
 	int rc;
@@ -484,7 +480,7 @@ is_soft(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 {
 	return reached(st->bytes, sa->ike->soft_bytes) ||
 			reached(st->packets, sa->ike->soft_packets) ||
-			(!sa->prm.esn && st->seq >= SOFT_SEQ_32);
+			(!sa->prm.esn && st->seq >= GW_SOFT_SEQ_32);
 }
 
 static bool
@@ -500,7 +496,7 @@ is_hard(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 static void
 report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 {
-	struct gw_ike_sa_key id = {{sa->prm.family, sa->prm.daddr}, sa->prm.spi};
+	struct gw_ike_sa_key id = key_of(&sa->prm);
 	const struct gw_ike_events *ev = &gw->ike->events;
 
 	if (!gw->ike->in_sync || sa->ike->stale)

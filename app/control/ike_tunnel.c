@@ -3,7 +3,7 @@
 /*
  * Tunnels and policies of IKE. Policies are a multiset: each CHILD_SA brings its own, many are
  * equal but for the SPI. What workers look at is made of it: each selector once, those that let
- * pass before those of SAs before traps, and the more specific one before the other.
+ * pass before those of SAs and traps, and the more specific one before the other.
  */
 
 #include <errno.h>
@@ -208,16 +208,6 @@ width(const struct gw_selector *sel)
 }
 
 static int
-compare_prefix(const struct gw_prefix *a, const struct gw_prefix *b)
-{
-	int diff = (int)a->addr.family - b->addr.family;
-
-	if (diff == 0)
-		diff = memcmp(&a->addr.a, &b->addr.a, gw_addr_len(a->addr.family));
-	return diff != 0 ? diff : (int)a->len - b->len;
-}
-
-static int
 compare_range(const struct gw_port_range *a, const struct gw_port_range *b)
 {
 	return a->min != b->min ? (int)a->min - b->min : (int)a->max - b->max;
@@ -226,10 +216,10 @@ compare_range(const struct gw_port_range *a, const struct gw_port_range *b)
 static int
 compare_selector(const struct gw_selector *a, const struct gw_selector *b)
 {
-	int diff = compare_prefix(&a->local, &b->local);
+	int diff = gw_prefix_compare(&a->local, &b->local);
 
 	if (diff == 0)
-		diff = compare_prefix(&a->remote, &b->remote);
+		diff = gw_prefix_compare(&a->remote, &b->remote);
 	if (diff == 0)
 		diff = (int)a->proto - b->proto;
 	if (diff == 0)

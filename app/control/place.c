@@ -35,12 +35,10 @@ predecessor(const struct gw_tunnel *t, const struct gw_sa *sa)
 
 /* Outbound: the plan */
 
-/** One that is held back, or at its end, is as if it were not there. */
 static bool
 is_out(const struct gw_sa *sa, bool fallback)
 {
-	return sa->prm.dir == IPSEC_PCPU_OUT && sa->held == 0 && !sa->ended &&
-			(sa->prm.pcpu == IPSEC_PCPU_ANY) == fallback;
+	return gw_sa_is_usable(sa) && (sa->prm.pcpu == IPSEC_PCPU_ANY) == fallback;
 }
 
 static struct gw_sa *

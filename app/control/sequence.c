@@ -322,9 +322,6 @@ gw_offers_commit(struct gw *gw, struct gw_error *err)
 	return gw->reserve == NULL ? 0 : gw_reserve_commit(gw->reserve, err);
 }
 
-/** Of the 32-bit sequence numbers: when to say that they come to an end (RFC 4303 3.3.3). */
-#define SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
-
 enum sa_end {
 	SA_END_SOFT,
 	SA_END_OVERFLOW,
@@ -348,7 +345,7 @@ visit_ends(struct gw *gw, struct gw_sa *sa)
 	struct ipsec_pcpu_sa_stats st;
 
 	ipsec_pcpu_sa_stats(sa->sa, &st);
-	if (sa->prm.dir == IPSEC_PCPU_OUT && !sa->prm.esn && st.seq >= SOFT_SEQ_32)
+	if (sa->prm.dir == IPSEC_PCPU_OUT && !sa->prm.esn && st.seq >= GW_SOFT_SEQ_32)
 		say(gw, sa, SA_END_SOFT,
 				"has used 75 % of its sequence numbers: make a new one, with ESN");
 	if (st.drops[IPSEC_PCPU_DROP_SEQ_OVERFLOW] != 0)

@@ -15,17 +15,6 @@ struct gw_transit {
 	unsigned int n_drops;
 };
 
-/** Overlapping prefixes are an order of their own: each stands before all inside it. */
-static int
-compare_prefix(const struct gw_prefix *a, const struct gw_prefix *b)
-{
-	int diff = (int)a->addr.family - b->addr.family;
-
-	if (diff == 0)
-		diff = memcmp(&a->addr.a, &b->addr.a, gw_addr_len(a->addr.family));
-	return diff != 0 ? diff : (int)a->len - b->len;
-}
-
 static struct gw_prefix
 masked(const struct gw_prefix *p)
 {
@@ -41,7 +30,7 @@ compare_rules(const void *a, const void *b)
 	const struct gw_policy_rule *const *ra = a, *const *rb = b;
 	struct gw_prefix pa = masked(&(*ra)->sel.local), pb = masked(&(*rb)->sel.local);
 
-	return compare_prefix(&pa, &pb);
+	return gw_prefix_compare(&pa, &pb);
 }
 
 struct gw_transit *
@@ -93,7 +82,7 @@ lower_bound(const struct gw_transit *t, const struct gw_prefix *p)
 		unsigned int mid = low + (high - low) / 2;
 		struct gw_prefix at = masked(&t->by_local[mid]->sel.local);
 
-		if (compare_prefix(&at, p) < 0)
+		if (gw_prefix_compare(&at, p) < 0)
 			low = mid + 1;
 		else
 			high = mid;

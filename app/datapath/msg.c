@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "../clock.h"
 #include "send.h"
 
 #define ANSWER_TIMEOUT_NS UINT64_C(5000000000)
@@ -145,27 +146,18 @@ gw_msg_poll(struct gw_worker *w)
 	}
 }
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
-
 /** Wait for the answer to @p m; answers to messages given up earlier are thrown away. */
 static int
 await(struct gw_worker *w, const struct gw_msg *m)
 {
-	uint64_t deadline = now_ns() + ANSWER_TIMEOUT_NS;
+	uint64_t deadline = gw_now_ns() + ANSWER_TIMEOUT_NS;
 	struct timespec nap = {.tv_nsec = 5000};
 	void *answer;
 	bool late;
 
 	/* one look after the deadline: we may have been stopped ourselves */
 	do {
-		late = now_ns() >= deadline;
+		late = gw_now_ns() >= deadline;
 		while (rte_ring_sc_dequeue(w->outbox, &answer) == 0) {
 			if (answer == m)
 				return 0;

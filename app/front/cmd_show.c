@@ -9,9 +9,9 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "../clock.h"
 #include "commands.h"
 
 #ifndef GW_VERSION
@@ -422,13 +422,10 @@ gw_cmd_show_version(struct gw_cmd *cmd)
 	uint32_t mb = ipsec_pcpu_crypto_version();
 	struct gw_doc *doc = gw_doc_new();
 	struct gw_table *t;
-	struct timespec ts;
-	uint64_t now;
+	uint64_t now = gw_now_ns();
 
 	if (doc == NULL)
 		return gw_cmd_show(cmd, NULL);
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	now = ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
 	t = gw_doc_facts(doc, "version", NULL);
 	gw_fact(t, "version", "dpdk-pcpu-gw", GW_KIND_TEXT);
 	gw_cell_text(t, GW_VERSION);

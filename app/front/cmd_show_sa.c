@@ -3,18 +3,9 @@
 /* show tunnels, tunnel, sa. */
 
 #include <errno.h>
-#include <time.h>
 
+#include "../clock.h"
 #include "commands.h"
-
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
 
 static uint64_t
 sum_drops(const struct ipsec_pcpu_sa_stats *st)
@@ -269,7 +260,7 @@ gw_cmd_show_tunnel(struct gw_cmd *cmd)
 {
 	static const struct gw_column sel_columns[] = {{"selector", "selector", GW_KIND_TEXT}};
 	const struct gw_tunnel *tun = gw_tunnel_find(cmd->gw, gw_cmd_arg(cmd, "NAME"));
-	uint64_t now = now_ns();
+	uint64_t now = gw_now_ns();
 	struct gw_doc *doc;
 	struct gw_table *t;
 
@@ -317,7 +308,7 @@ sa_drops(struct gw_table *t, const struct gw_sa *sa, const char *tunnel)
 static unsigned int
 sa_rows(const struct gw *gw, const uint64_t *spi, struct gw_table *sas, struct gw_table *drops)
 {
-	uint64_t now = now_ns();
+	uint64_t now = gw_now_ns();
 	unsigned int n = 0;
 
 	for (unsigned int i = 0; i < gw->n_tunnels; i++) {

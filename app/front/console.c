@@ -9,13 +9,12 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "../log.h"
 #include "console.h"
 #include "session.h"
+#include "unix_socket.h"
 
 #define MAX_CLIENTS 16
 #define STUCK_SECONDS 10 /* one whose output waits for so long makes room for a new one */
@@ -25,66 +24,27 @@ struct gw_console {
 	struct gw_cmds *cmds;
 	struct gw_session *terminal;
 	struct gw_session *client[MAX_CLIENTS];
-	int fd; /* -1: no socket */
+	struct gw_unix_socket sock;
 	bool deaf; /* no descriptors left: not watched until a client goes */
-	struct sockaddr_un addr;
-	struct stat st; /* of the socket we made: only that one is removed at the end */
 };
 
 static void on_accept(void *arg, uint32_t events);
 
-static int
-set_address(struct sockaddr_un *addr, const char *path, struct gw_error *err)
+static void
+say_why_taken(const char *path, int error, struct gw_error *err)
 {
-	memset(addr, 0, sizeof(*addr));
-	addr->sun_family = AF_UNIX;
-	if (strlen(path) >= sizeof(addr->sun_path)) {
-		gw_error_set(err, NULL, 0,
-				"console socket %s: the path is too long: at most %zu characters",
-				path, sizeof(addr->sun_path) - 1);
-		return -ENAMETOOLONG;
-	}
-	strcpy(addr->sun_path, path);
-	return 0;
-}
-
-/* A socket file may stand there. One that nobody listens on is left from a crash. */
-static int
-clear_the_way(const struct sockaddr_un *addr, struct gw_error *err)
-{
-	const char *path = addr->sun_path;
-	struct stat st;
-	int fd, rc;
-
-	if (lstat(path, &st) != 0)
-		return 0; /* bind() says what is wrong, if anything */
-	if (!S_ISSOCK(st.st_mode)) {
+	if (error == EEXIST)
 		gw_error_set(err, NULL, 0,
 				"console socket %s: this exists and is not a socket: use "
 				"another path, or remove it",
 				path);
-		return -EEXIST;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		goto fail;
-	rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : errno;
-	close(fd);
-	if (rc == ECONNREFUSED && unlink(path) == 0)
-		return 0;
-	if (rc == 0 || rc == EAGAIN) {
+	else if (error == EADDRINUSE)
 		gw_error_set(err, NULL, 0,
 				"console socket %s: another gateway is running there: "
 				"console = \"...\" in the configuration sets another",
 				path);
-		return -EADDRINUSE;
-	}
-	if (rc != ECONNREFUSED)
-		errno = rc;
-fail:
-	rc = -errno;
-	gw_error_set(err, NULL, 0, "console socket %s: %s", path, strerror(errno));
-	return rc;
+	else
+		gw_error_set(err, NULL, 0, "console socket %s: %s", path, strerror(error));
 }
 
 static void
@@ -107,36 +67,30 @@ say_why_bind_failed(const char *path, int error, struct gw_error *err)
 		gw_error_set(err, NULL, 0, "console socket %s: %s", path, strerror(error));
 }
 
-/* Nobody else may ever connect, not even between bind() and chmod(): so by the umask. */
-static int
-bind_private(int fd, const struct sockaddr_un *addr)
-{
-	mode_t mask = umask(0177);
-	int rc = bind(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : -errno;
-
-	umask(mask);
-	return rc;
-}
-
 static int
 open_socket(struct gw_console *con, const char *path, struct gw_error *err)
 {
-	int rc = set_address(&con->addr, path, err);
+	int rc = gw_unix_set_path(&con->sock, path);
 
-	if (rc == 0)
-		rc = clear_the_way(&con->addr, err);
-	if (rc != 0)
+	if (rc != 0) {
+		gw_error_set(err, NULL, 0,
+				"console socket %s: the path is too long: at most %zu characters",
+				path, sizeof(con->sock.addr.sun_path) - 1);
 		return rc;
-	con->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	rc = con->fd >= 0 ? bind_private(con->fd, &con->addr) : -errno;
+	}
+	rc = gw_unix_clear_path(&con->sock, SOCK_STREAM);
+	if (rc != 0) {
+		say_why_taken(path, -rc, err);
+		return rc;
+	}
+	rc = gw_unix_bind(&con->sock, SOCK_STREAM);
 	if (rc != 0) {
 		say_why_bind_failed(path, -rc, err);
 		return rc;
 	}
-	if (lstat(path, &con->st) != 0 || listen(con->fd, MAX_CLIENTS) != 0)
-		rc = -errno;
-	else
-		rc = gw_loop_add(con->gw->loop, con->fd, EPOLLIN, on_accept, con);
+	rc = gw_unix_listen(&con->sock, MAX_CLIENTS);
+	if (rc == 0)
+		rc = gw_loop_add(con->gw->loop, con->sock.fd, EPOLLIN, on_accept, con);
 	if (rc != 0)
 		gw_error_set(err, NULL, 0, "console socket %s: %s", path, strerror(-rc));
 	return rc;
@@ -145,15 +99,10 @@ open_socket(struct gw_console *con, const char *path, struct gw_error *err)
 static void
 close_socket(struct gw_console *con)
 {
-	struct stat st;
-
-	if (con->fd < 0)
+	if (con->sock.fd < 0)
 		return;
-	gw_loop_del(con->gw->loop, con->fd);
-	close(con->fd);
-	if (con->st.st_ino != 0 && lstat(con->addr.sun_path, &st) == 0 &&
-			st.st_ino == con->st.st_ino && st.st_dev == con->st.st_dev)
-		unlink(con->addr.sun_path);
+	gw_loop_del(con->gw->loop, con->sock.fd);
+	gw_unix_close(&con->sock);
 }
 
 /* A session is over. That of the terminal ends the gateway: by quit, or by Ctrl-D. */
@@ -170,7 +119,7 @@ on_done(void *arg, struct gw_session *s)
 		if (con->client[i] == s)
 			con->client[i] = NULL;
 	gw_session_free(s);
-	if (con->deaf && gw_loop_mod(con->gw->loop, con->fd, EPOLLIN) == 0)
+	if (con->deaf && gw_loop_mod(con->gw->loop, con->sock.fd, EPOLLIN) == 0)
 		con->deaf = false;
 }
 
@@ -189,17 +138,6 @@ find_place(struct gw_console *con)
 	if (stuck != NULL)
 		on_done(con, *stuck);
 	return stuck;
-}
-
-static bool
-allowed(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
 }
 
 /* Said as the answer to a first line, before one came. */
@@ -221,17 +159,17 @@ on_accept(void *arg, uint32_t events)
 {
 	struct gw_console *con = arg;
 	struct gw_session **place;
-	int fd = accept4(con->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(con->sock.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
 		/* it would stay readable and keep us busy */
-		con->deaf = gw_loop_mod(con->gw->loop, con->fd, 0) == 0;
+		con->deaf = gw_loop_mod(con->gw->loop, con->sock.fd, 0) == 0;
 		GW_LOG(WARNING, "console socket: %s; no new clients until one leaves",
 				strerror(errno));
 	}
 	if (fd < 0)
 		return;
-	if (!allowed(fd)) {
+	if (!gw_unix_is_ours(fd)) {
 		turn_away(fd, "this console is for the user of the gateway, and for root");
 		return;
 	}
@@ -253,7 +191,7 @@ gw_console_open(struct gw *gw, const char *socket_path, bool interactive,
 
 	if (con != NULL) {
 		con->gw = gw;
-		con->fd = -1;
+		con->sock.fd = -1;
 		con->cmds = gw_commands_new(gw);
 	}
 	if (con == NULL || con->cmds == NULL) {

@@ -9,15 +9,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <rte_byteorder.h>
 
+#include "../clock.h"
 #include "../control/ike.h"
 #include "../log.h"
 #include "ike_msg.h"
+#include "unix_socket.h"
 
 /** A charon that comes while the one before has not been noticed to be gone. */
 #define MAX_CLIENTS 4
@@ -25,7 +25,7 @@
 #define BATCH 64
 /** Refusals that are logged in ten seconds. */
 #define MAX_LOGS 20
-#define LOG_TICKS_NS UINT64_C(10000000000)
+#define LOG_TICKS_NS (10 * GW_NS_PER_S)
 
 struct client {
 	struct gw_ike_socket *sock;
@@ -34,9 +34,7 @@ struct client {
 
 struct gw_ike_socket {
 	struct gw *gw;
-	int fd;
-	struct sockaddr_un addr;
-	struct stat st; /* of the socket we made: only that one is removed at the end */
+	struct gw_unix_socket sock;
 	struct client client[MAX_CLIENTS];
 	struct client *charon; /* the one that said hello; NULL: nobody */
 	uint64_t log_from;
@@ -45,19 +43,10 @@ struct gw_ike_socket {
 
 /* Log */
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * UINT64_C(1000000000) + ts.tv_nsec;
-}
-
 static bool
 may_log(struct gw_ike_socket *s)
 {
-	uint64_t now = now_ns();
+	uint64_t now = gw_now_ns();
 
 	if (s->log_from == 0 || now - s->log_from >= LOG_TICKS_NS) {
 		if (s->logs > MAX_LOGS)
@@ -303,17 +292,6 @@ on_client(void *arg, uint32_t events)
 
 /* The socket */
 
-static bool
-allowed(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
-		return false;
-	return peer.uid == 0 || peer.uid == geteuid();
-}
-
 /** A place for one more: of the oldest that has not said hello, if need be. */
 static struct client *
 find_place(struct gw_ike_socket *s)
@@ -335,12 +313,12 @@ static void
 on_accept(void *arg, uint32_t events)
 {
 	struct gw_ike_socket *s = arg;
-	int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	int fd = accept4(s->sock.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct client *c;
 
 	if (fd < 0)
 		return;
-	c = allowed(fd) ? find_place(s) : NULL;
+	c = gw_unix_is_ours(fd) ? find_place(s) : NULL;
 	if (c == NULL || gw_loop_add(s->gw->loop, fd, EPOLLIN, on_client, c) != 0) {
 		if (may_log(s))
 			GW_LOG(WARNING, "IKE: a connection of another user, or one too many: closed");
@@ -350,45 +328,18 @@ on_accept(void *arg, uint32_t events)
 	c->fd = fd;
 }
 
-/** A socket file may stand there. One that nobody listens on is left from a crash. */
 static int
-clear_the_way(const struct sockaddr_un *addr)
+listen_on(struct gw_ike_socket *s, const char *path)
 {
-	struct stat st;
-	int fd, rc;
+	int rc = gw_unix_set_path(&s->sock, path);
 
-	if (lstat(addr->sun_path, &st) != 0)
-		return 0; /* bind() says what is wrong, if anything */
-	if (!S_ISSOCK(st.st_mode))
-		return -EEXIST;
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	rc = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ? 0 : errno;
-	close(fd);
-	if (rc == ECONNREFUSED)
-		return unlink(addr->sun_path) == 0 ? 0 : -errno;
-	return rc == 0 || rc == EAGAIN ? -EADDRINUSE : -rc;
-}
-
-static int
-listen_on(struct gw_ike_socket *s)
-{
-	mode_t mask;
-	int rc = clear_the_way(&s->addr);
-
-	if (rc < 0)
-		return rc;
-	s->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (s->fd < 0)
-		return -errno;
-	/* nobody else may ever connect, not even between bind() and chmod(): so by the umask */
-	mask = umask(0177);
-	rc = bind(s->fd, (const struct sockaddr *)&s->addr, sizeof(s->addr)) == 0 ? 0 : -errno;
-	umask(mask);
-	if (rc == 0 && (lstat(s->addr.sun_path, &s->st) != 0 || listen(s->fd, MAX_CLIENTS) != 0))
-		rc = -errno;
-	return rc < 0 ? rc : gw_loop_add(s->gw->loop, s->fd, EPOLLIN, on_accept, s);
+	if (rc == 0)
+		rc = gw_unix_clear_path(&s->sock, SOCK_SEQPACKET);
+	if (rc == 0)
+		rc = gw_unix_bind(&s->sock, SOCK_SEQPACKET);
+	if (rc == 0)
+		rc = gw_unix_listen(&s->sock, MAX_CLIENTS);
+	return rc < 0 ? rc : gw_loop_add(s->gw->loop, s->sock.fd, EPOLLIN, on_accept, s);
 }
 
 static const char *
@@ -421,16 +372,9 @@ gw_ike_socket_open(struct gw *gw, const char *path, struct gw_ike_socket **resul
 		return -ENOMEM;
 	}
 	s->gw = gw;
-	s->fd = -1;
 	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
 		s->client[i] = (struct client){s, -1};
-	s->addr.sun_family = AF_UNIX;
-	if (strlen(path) < sizeof(s->addr.sun_path)) {
-		strcpy(s->addr.sun_path, path);
-		rc = listen_on(s);
-	} else {
-		rc = -ENAMETOOLONG;
-	}
+	rc = listen_on(s, path);
 	if (rc < 0) {
 		gw_error_set(err, NULL, 0, "IKE socket %s: %s", path, why_not(rc));
 		gw_ike_socket_close(s);
@@ -443,18 +387,12 @@ gw_ike_socket_open(struct gw *gw, const char *path, struct gw_ike_socket **resul
 void
 gw_ike_socket_close(struct gw_ike_socket *s)
 {
-	struct stat st;
-
 	if (s == NULL)
 		return;
 	for (unsigned int i = 0; i < MAX_CLIENTS; i++)
 		drop_client(&s->client[i], "the gateway ends");
-	if (s->fd >= 0) {
-		gw_loop_del(s->gw->loop, s->fd);
-		close(s->fd);
-	}
-	if (s->st.st_ino != 0 && lstat(s->addr.sun_path, &st) == 0 && st.st_ino == s->st.st_ino &&
-			st.st_dev == s->st.st_dev)
-		unlink(s->addr.sun_path);
+	if (s->sock.fd >= 0)
+		gw_loop_del(s->gw->loop, s->sock.fd);
+	gw_unix_close(&s->sock);
 	free(s);
 }

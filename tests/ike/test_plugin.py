@@ -509,7 +509,7 @@ class Plugin(PluginTest):
         old = set(w.a.gw.sas) | set(w.b.gw.sas)
         inbound = w.a.gw.inbound()
         for node in w.nodes:
-            node.gw.refuse["ALLOC_SPI"] = errno.ENOSPC  # no successors for now
+            node.gw.refuse["ALLOC_SPI"] = errno.ENOSPC  # so there are no successors
         w.a.ns.ip("addr", "del", f"{SIDES['a']['wan']}/24", "dev", "wan")
         for node in w.nodes:
             self.eventually("failures", lambda n=node: n.charon.log().count(
