@@ -135,11 +135,16 @@ void gw_sa_ends_tick(struct gw *gw);
 
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
-/** Look at these of IKE behind those of the file; from the next view on. 0 or -ENOMEM. */
-int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n);
 void gw_view_free(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);
+
+/* rules.c */
+
+/** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
+int gw_rules_make(struct gw *gw);
+/** Look at these of IKE behind those of the file; from the next view on. 0 or -ENOMEM. */
+int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n);
 
 /* kernel.c */
 
