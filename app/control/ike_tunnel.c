@@ -3,7 +3,7 @@
 /*
  * Tunnels and policies of IKE. Policies are a multiset: each CHILD_SA brings its own, many are
  * equal but for the SPI. What workers look at is made of it: each selector once, those that let
- * pass before those of SAs before traps, and the more specific one before the other.
+ * pass before those of SAs and traps, and the more specific one before the other.
  */
 
 #include <errno.h>
@@ -155,25 +155,41 @@ gw_ike_reqid(const struct gw_tunnel *t)
 
 /* What workers look at */
 
-static bool
-any_port(const struct gw_port_range *r)
+/** As strongSwan counts: the bits that both ends of a range have in common. */
+static unsigned int
+port_bits(const struct gw_port_range *r)
 {
-	return r->min == 0 && r->max == UINT16_MAX;
+	unsigned int differ = r->min ^ r->max, n = 16;
+
+	for (; differ != 0; differ >>= 1)
+		n--;
+	return n;
 }
 
-/** As strongSwan counts: the class, then the more specific selector; lower comes first. */
+/**
+ * The number that strongSwan's kernel-netlink gives it: the class, then the more specific
+ * selector; lower comes first. A trap is of the class of SAs: it comes right behind one that is
+ * as specific, and before all that are wider, also of other tunnels.
+ */
+static uint32_t
+auto_prio(const struct gw_ike_policy *p)
+{
+	static const uint8_t class[] = {[GW_IKE_PRIO_PASS] = 1,
+			[GW_IKE_PRIO_SA] = 2,
+			[GW_IKE_PRIO_TRAP] = 2,
+			[GW_IKE_PRIO_DROP] = 3};
+	uint32_t prio = class[p->prio] * PRIO_BASE;
+
+	prio -= (p->sel.local.len + p->sel.remote.len) * 512u;
+	prio -= p->sel.proto != 0 ? 256 : 0;
+	prio -= (port_bits(&p->sel.local_ports) + port_bits(&p->sel.remote_ports)) * 4;
+	return prio - (p->prio != GW_IKE_PRIO_TRAP);
+}
+
 static uint32_t
 priority(const struct gw_ike_policy *p)
 {
-	uint32_t prio = ((uint32_t)p->prio + 1) * PRIO_BASE;
-
-	if (p->manual_prio != 0)
-		return p->manual_prio;
-	prio -= (p->sel.local.len + p->sel.remote.len) * 512u;
-	prio -= p->sel.proto != 0 ? 256 : 0;
-	prio -= any_port(&p->sel.local_ports) ? 0 : 128;
-	prio -= any_port(&p->sel.remote_ports) ? 0 : 64;
-	return prio;
+	return p->manual_prio != 0 ? p->manual_prio : auto_prio(p);
 }
 
 static int
@@ -206,6 +222,18 @@ compare_selector(const struct gw_selector *a, const struct gw_selector *b)
 	return diff != 0 ? diff : compare_range(&a->remote_ports, &b->remote_ports);
 }
 
+/** Ranges within the same bits: the narrower one comes first. */
+static int
+compare_width(const struct gw_selector *a, const struct gw_selector *b)
+{
+	int wa = a->local_ports.max - a->local_ports.min + a->remote_ports.max -
+			a->remote_ports.min;
+	int wb = b->local_ports.max - b->local_ports.min + b->remote_ports.max -
+			b->remote_ports.min;
+
+	return wa - wb;
+}
+
 static int
 compare_rules(const void *a, const void *b)
 {
@@ -214,9 +242,13 @@ compare_rules(const void *a, const void *b)
 	uint32_t pa = priority(&ra->p), pb = priority(&rb->p);
 	int diff;
 
+	if (pa == pb)
+		pa = auto_prio(&ra->p), pb = auto_prio(&rb->p);
 	if (pa != pb)
 		return pa < pb ? -1 : 1;
-	diff = compare_selector(&ra->p.sel, &rb->p.sel);
+	diff = compare_width(&ra->p.sel, &rb->p.sel);
+	if (diff == 0)
+		diff = compare_selector(&ra->p.sel, &rb->p.sel);
 	/* of two charons the one that is there comes first */
 	if (diff == 0)
 		diff = (int)ra->stale - rb->stale;
