@@ -193,12 +193,14 @@ tunnel_addr(const struct build *b, const struct gw_tunnel *t, struct gw_tunnel_v
 static int
 build_tunnels(struct build *b)
 {
-	struct gw_tunnel_view *tv = calloc(RTE_MAX(b->gw->n_tunnels, 1u), sizeof(*tv));
+	/* for all that there may be: one that comes later may have SAs before it has a view */
+	unsigned int n = gw_max_tunnels(&b->gw->cfg);
+	struct gw_tunnel_view *tv = calloc(RTE_MAX(n, 1u), sizeof(*tv));
 
 	if (tv == NULL)
 		return -ENOMEM;
 	b->v->tunnel = tv;
-	b->v->n_tunnels = b->gw->n_tunnels;
+	b->v->n_tunnels = n;
 	for (unsigned int i = 0; i < b->gw->n_tunnels; i++) {
 		const struct gw_tunnel *t = &b->gw->tunnel[i];
 		const struct gw_nexthop *nh = gw_view_route(b->v, &t->cfg->remote);
