@@ -143,8 +143,12 @@ const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct 
 
 /** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
 int gw_rules_make(struct gw *gw);
-/** Look at these of IKE behind those of the file; from the next view on. 0 or -ENOMEM. */
-int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n);
+/**
+ * Tell workers to look at these of IKE behind those of the file. After a failure, also of the
+ * tables that workers would get, all is as it was before.
+ */
+int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_error *err);
 
 /* kernel.c */
 

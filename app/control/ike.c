@@ -57,7 +57,7 @@ gw_ike_free(struct gw *gw)
 		t->ike = NULL;
 		t->cfg = NULL;
 	}
-	free(gw->ike->rule);
+	gw_ike_rules_free(gw->ike);
 	free(gw->ike);
 	gw->ike = NULL;
 }
@@ -78,7 +78,8 @@ mark_all(struct gw *gw, bool same_generation)
 	struct gw_ike *ike = gw->ike;
 
 	for (unsigned int i = 0; i < ike->n_rules; i++)
-		mark(same_generation, &ike->rule[i].stale, &ike->rule[i].unsaid);
+		mark(same_generation, &ike->rule[i]->stale, &ike->rule[i]->unsaid);
+	ike->unapplied = true; /* stale ones come behind others */
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		t->ike->stale |= !same_generation;
@@ -145,13 +146,12 @@ unsaid_sa(const struct gw_tunnel *t)
 	return NULL;
 }
 
-/** What is stale of a tunnel goes, or else what is unsaid. */
+/** What is stale of a tunnel's SAs goes, or else what is unsaid; policies have gone before. */
 static void
 drop(struct gw *gw, struct gw_tunnel *t, bool stale)
 {
 	struct gw_sa *sa;
 
-	gw_ike_rules_drop(gw, t, stale);
 	while (t->ike != NULL && (sa = stale ? stale_sa(t) : unsaid_sa(t)) != NULL) {
 		gw->ike->counts.sas_stale++;
 		gw_ike_sa_remove(gw, t, sa);
@@ -161,17 +161,21 @@ drop(struct gw *gw, struct gw_tunnel *t, bool stale)
 static int
 drop_all(struct gw *gw, bool stale, struct gw_error *err)
 {
+	int rc;
+
+	/* workers are told of policies once, not with each tunnel that goes with its last SA */
+	gw_ike_rules_drop(gw, NULL, stale);
+	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	drop(gw, t, stale);
-	gw_ike_rules_drop(gw, NULL, stale);
-	return gw_ike_rules_apply(gw, err);
+	return rc;
 }
 
 static bool
 any_stale(const struct gw *gw)
 {
 	for (unsigned int i = 0; i < gw->ike->n_rules; i++)
-		if (gw->ike->rule[i].stale)
+		if (gw->ike->rule[i]->stale)
 			return true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	if (stale_sa(t) != NULL)
@@ -203,14 +207,16 @@ int
 gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 {
 	struct gw_ike *ike = gw->ike;
+	int rc;
 
 	for (unsigned int i = 0; i < ike->n_rules && policies; i++)
-		ike->rule[i].stale = true;
+		ike->rule[i]->stale = true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	for (unsigned int i = 0; i < t->n_sas && sas; i++)
 		t->sas[i]->ike->stale = true;
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
+	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		struct gw_sa *sa;
@@ -220,7 +226,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 		if (t->ike != NULL)
 			gw_ike_tunnel_put(gw, t);
 	}
-	return gw_ike_rules_apply(gw, err);
+	return rc;
 }
 
 /* Time */
@@ -249,26 +255,42 @@ is_replaced(const struct gw *gw, const struct gw_tunnel *t)
 	return gw_ike_has_out(t) || (by != GW_NONE && gw_ike_has_out(&gw->tunnel[by]));
 }
 
-/** A tunnel with SAs of a charon that is gone: they go once there is a new one. */
+/** SAs of a charon that is gone are in use while there is no new one. */
 static void
-replace_stale(struct gw *gw, struct gw_tunnel *t)
+watch_stale(struct gw *gw, struct gw_tunnel *t)
 {
-	uint64_t packets;
-	struct gw_error err;
-
-	if (stale_sa(t) == NULL)
-		return;
-	if (is_replaced(gw, t)) {
-		drop(gw, t, true);
-		if (gw_ike_rules_apply(gw, &err) < 0)
-			GW_LOG(ERR, "IKE: %s", err.text);
-		return;
-	}
 	/* workers that have an SA note nothing: that they use it shows as well */
-	packets = stale_packets(t);
+	uint64_t packets = stale_packets(t);
+
 	if (packets > t->ike->stale_packets && !t->ike->stale)
 		gw_ike_want_any(gw, t);
 	t->ike->stale_packets = packets;
+}
+
+/** Tunnels with SAs of a charon that is gone: they go once there is a new one. */
+static void
+replace_stale(struct gw *gw)
+{
+	bool any = false;
+
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		if (stale_sa(t) == NULL || !is_replaced(gw, t))
+			continue;
+		gw_ike_rules_drop(gw, t, true);
+		any = true;
+	}
+	if (any)
+		gw_ike_rules_retry(gw);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+	{
+		if (stale_sa(t) == NULL)
+			continue;
+		if (is_replaced(gw, t))
+			drop(gw, t, true);
+		else
+			watch_stale(gw, t);
+	}
 }
 
 void
@@ -286,10 +308,12 @@ gw_ike_tick(struct gw *gw)
 			GW_LOG(ERR, "IKE: %s", err.text);
 		ike->stale_until = 0;
 	}
+	if (ike->stale_until != 0)
+		replace_stale(gw);
+	if (ike->in_sync)
+		gw_ike_rules_retry(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
-		if (ike->stale_until != 0)
-			replace_stale(gw, t);
 		if (t->ike != NULL && !(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
 			gw_ike_arm(gw, t);
 	}

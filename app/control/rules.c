@@ -74,28 +74,69 @@ gw_rules_make(struct gw *gw)
 	return mark_transit(gw);
 }
 
-int
-gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n)
+/** What gw_rules_set() changes of the gateway. */
+struct before {
+	struct gw_policy_rule *rules;
+	unsigned int n_rules;
+	bool changed, both_ways;
+	bool *transit; /* by tunnel */
+};
+
+static int
+save(const struct gw *gw, struct before *b)
 {
-	struct gw_policy_rule *all, *before = gw->rules;
-	unsigned int n_before = gw->n_rules;
+	*b = (struct before){gw->rules, gw->n_rules, gw->rules_changed, gw->both_ways,
+			calloc(gw->n_tunnels + 1, sizeof(*b->transit))};
+	if (b->transit == NULL)
+		return -ENOMEM;
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		b->transit[t] = gw->tunnel[t].transit;
+	return 0;
+}
+
+static void
+put_back(struct gw *gw, const struct before *b)
+{
+	free(gw->rules);
+	gw->rules = b->rules;
+	gw->n_rules = b->n_rules;
+	gw->rules_changed = b->changed;
+	gw->both_ways = b->both_ways;
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		gw->tunnel[t].transit = b->transit[t];
+}
+
+static int
+set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n, struct gw_error *err)
+{
+	struct gw_policy_rule *all = calloc(gw->n_file_rules + n + 1, sizeof(*all));
+	struct before b;
 	int rc;
 
-	all = calloc(gw->n_file_rules + n + 1, sizeof(*all));
-	if (all == NULL)
+	if (all == NULL || save(gw, &b) < 0) {
+		free(all);
 		return -ENOMEM;
+	}
 	memcpy(all, gw->rules, gw->n_file_rules * sizeof(*all));
 	memcpy(all + gw->n_file_rules, rules, n * sizeof(*all));
 	gw->rules = all;
 	gw->n_rules = gw->n_file_rules + n;
-	rc = mark_transit(gw);
-	if (rc < 0) {
-		gw->rules = before;
-		gw->n_rules = n_before;
-		free(all);
-		return rc;
-	}
-	free(before);
 	gw->rules_changed = true;
-	return 0;
+	rc = mark_transit(gw);
+	if (rc == 0)
+		rc = gw_view_update(gw, err);
+	if (rc < 0)
+		put_back(gw, &b);
+	else
+		free(b.rules);
+	free(b.transit);
+	return rc;
+}
+
+int
+gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_error *err)
+{
+	gw_error_set(err, NULL, 0, "no memory for policies");
+	return set(gw, rules, n, err);
 }
