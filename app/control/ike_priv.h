@@ -84,6 +84,8 @@ bool gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t);
 /** Its outer addresses, as the newest SA or policy says. */
 void gw_ike_tunnel_ends(
 		struct gw_tunnel *t, const struct gw_addr *local, const struct gw_addr *remote);
+/** An SA has gone: those of the newest outbound one that is left, if any; from the next view on. */
+void gw_ike_tunnel_ends_refresh(struct gw_tunnel *t);
 /** NULL: there is none that is not stale. */
 struct gw_tunnel *gw_ike_tunnel_find(struct gw *gw, uint32_t reqid, uint32_t if_id);
 

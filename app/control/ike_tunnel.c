@@ -113,6 +113,20 @@ gw_ike_tunnel_ends(struct gw_tunnel *t, const struct gw_addr *local, const struc
 		t->ike->cfg.remote = *remote;
 }
 
+void
+gw_ike_tunnel_ends_refresh(struct gw_tunnel *t)
+{
+	for (unsigned int i = t->n_sas; i-- > 0;) {
+		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
+		struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
+
+		if (prm->dir != IPSEC_PCPU_OUT)
+			continue;
+		gw_ike_tunnel_ends(t, &src, &dst);
+		return;
+	}
+}
+
 uint32_t
 gw_ike_reqid(const struct gw_tunnel *t)
 {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -519,6 +520,52 @@ test_full(void **state)
 	add(&p);
 }
 
+/* Ends */
+
+static void
+check_ends(const struct gw_tunnel *t, uint32_t local, uint32_t remote)
+{
+	assert_int_equal(t->cfg->local.a.ip4, local);
+	assert_int_equal(t->cfg->remote.a.ip4, remote);
+}
+
+static void
+test_ends(void **state)
+{
+	struct gw_tunnel *t = gw_ike_tunnel_get(&gw, 1, 0, &err);
+	struct gw_sa sa[3] = {{.prm = {.dir = IPSEC_PCPU_OUT}}, {.prm = {.dir = IPSEC_PCPU_OUT}},
+			{.prm = {.dir = IPSEC_PCPU_IN}}};
+	struct gw_sa *sas[3] = {&sa[0], &sa[1], &sa[2]};
+	struct gw_addr local = {AF_INET, {0}}, remote = local;
+
+	assert_non_null(t);
+	local.a.ip4 = 1000;
+	remote.a.ip4 = 2000;
+	gw_ike_tunnel_ends(t, &local, &remote);
+	for (unsigned int i = 0; i < 3; i++) {
+		sa[i].prm.family = AF_INET;
+		sa[i].prm.saddr.ip4 = 10 + i;
+		sa[i].prm.daddr.ip4 = 20 + i;
+	}
+	gw_ike_tunnel_ends_refresh(t);
+	check_ends(t, 1000, 2000);
+	t->sas = sas;
+	t->n_sas = 3;
+	gw_ike_tunnel_ends_refresh(t);
+	check_ends(t, 11, 21);
+	sas[1] = sas[2];
+	t->n_sas = 2;
+	gw_ike_tunnel_ends_refresh(t);
+	check_ends(t, 10, 20);
+	/* none to send on: it stays as it was */
+	sas[0] = sas[1];
+	t->n_sas = 1;
+	gw_ike_tunnel_ends_refresh(t);
+	check_ends(t, 10, 20);
+	t->sas = NULL;
+	t->n_sas = 0;
+}
+
 int
 main(void)
 {
@@ -532,6 +579,7 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_add_fails, start, stop),
 			cmocka_unit_test_setup_teardown(test_del_fails, start, stop),
 			cmocka_unit_test_setup_teardown(test_full, start, stop),
+			cmocka_unit_test_setup_teardown(test_ends, start, stop),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
