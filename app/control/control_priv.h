@@ -135,6 +135,14 @@ void gw_sa_ends_tick(struct gw *gw);
 
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
+/**
+ * From now on gw_view_update() does nothing, until the release does it once: for many SAs that go,
+ * to which no view points. What a view points to is still freed behind gw_view_build() only.
+ */
+void gw_view_hold(struct gw *gw);
+int gw_view_release(struct gw *gw, struct gw_error *err);
+/** gw_view_update() that is not held. */
+int gw_view_build(struct gw *gw, struct gw_error *err);
 void gw_view_free(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);

@@ -158,6 +158,16 @@ drop(struct gw *gw, struct gw_tunnel *t, bool stale)
 	}
 }
 
+/** The first error is the one that counts. */
+static int
+release(struct gw *gw, int rc, struct gw_error *err)
+{
+	struct gw_error ignored;
+	int last = gw_view_release(gw, rc < 0 ? &ignored : err);
+
+	return rc < 0 ? rc : last;
+}
+
 static int
 drop_all(struct gw *gw, bool stale, struct gw_error *err)
 {
@@ -166,9 +176,10 @@ drop_all(struct gw *gw, bool stale, struct gw_error *err)
 	/* workers are told of policies once, not with each tunnel that goes with its last SA */
 	gw_ike_rules_drop(gw, NULL, stale);
 	rc = gw_ike_rules_apply(gw, err);
+	gw_view_hold(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	drop(gw, t, stale);
-	return rc;
+	return release(gw, rc, err);
 }
 
 static bool
@@ -217,6 +228,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
 	rc = gw_ike_rules_apply(gw, err);
+	gw_view_hold(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 	{
 		struct gw_sa *sa;
@@ -226,7 +238,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 		if (t->ike != NULL)
 			gw_ike_tunnel_put(gw, t);
 	}
-	return rc;
+	return release(gw, rc, err);
 }
 
 /* Time */

@@ -60,7 +60,7 @@ struct gw_ike {
 	unsigned int n_rules, cap_rules;
 	unsigned int n_kinds; /* of them, those that differ in selector or action */
 	bool unapplied; /* policies have changed since workers were told of them */
-	uint64_t retry_at; /* not before then, after they could not be; CLOCK_MONOTONIC; 0: at once */
+	uint64_t retry_at; /* not before then, after they could not be; 0: at once */
 	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
 	bool hold_timer; /* an SA is held back, see place.c */
 	unsigned int budget; /* acquires that may still be sent in this second */

@@ -255,7 +255,7 @@ free_old(struct gw_view *old, const struct gw_view *now)
 }
 
 int
-gw_view_update(struct gw *gw, struct gw_error *err)
+gw_view_build(struct gw *gw, struct gw_error *err)
 {
 	size_t size = RTE_ALIGN_CEIL(sizeof(struct gw_view), RTE_CACHE_LINE_SIZE);
 	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
@@ -291,6 +291,30 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	gw->view_took = gw->view_built - began;
 	err->text[0] = 0;
 	return 0;
+}
+
+int
+gw_view_update(struct gw *gw, struct gw_error *err)
+{
+	if (!gw->view_held)
+		return gw_view_build(gw, err);
+	gw->view_owed = true;
+	err->text[0] = 0;
+	return 0;
+}
+
+void
+gw_view_hold(struct gw *gw)
+{
+	gw->view_held = true;
+	gw->view_owed = false;
+}
+
+int
+gw_view_release(struct gw *gw, struct gw_error *err)
+{
+	gw->view_held = false;
+	return gw->view_owed ? gw_view_build(gw, err) : 0;
 }
 
 void
