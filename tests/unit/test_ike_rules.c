@@ -306,6 +306,46 @@ check_tunnel(const struct gw_tunnel *t, const struct gw_ike_policy *model, unsig
 	assert_int_equal(t->ike->pcpu, pcpu);
 }
 
+/** As strongSwan has it; all of these are of all protocols and ports. */
+static uint32_t
+number(const struct gw_ike_policy *p)
+{
+	uint32_t class = p->prio == GW_IKE_PRIO_PASS ? 1 : p->prio == GW_IKE_PRIO_DROP ? 3 : 2;
+
+	return class * 200000 - 1024 * p->sel.local.len - (p->prio != GW_IKE_PRIO_TRAP);
+}
+
+static uint64_t
+order(const struct gw_ike_policy *p)
+{
+	return (uint64_t)(p->manual_prio != 0 ? p->manual_prio : number(p)) << 32 | number(p);
+}
+
+/** Rules are in order, and each goes into the tunnel of the first of its kind. */
+static void
+check_order(const struct gw_ike_policy *model, unsigned int n)
+{
+	uint64_t last = 0;
+
+	for (unsigned int k = 0; k < gw.n_rules; k++) {
+		const struct gw_policy_rule *r = &gw.rules[k];
+		uint64_t first = UINT64_MAX;
+		bool found = r->action != GW_ACTION_TUNNEL;
+
+		for (unsigned int i = 0; i < n; i++)
+			if (model[i].action == r->action &&
+					memcmp(&model[i].sel, &r->sel, sizeof(r->sel)) == 0)
+				first = RTE_MIN(first, order(&model[i]));
+		for (unsigned int i = 0; i < n && !found; i++)
+			found = model[i].action == r->action && order(&model[i]) == first &&
+					memcmp(&model[i].sel, &r->sel, sizeof(r->sel)) == 0 &&
+					model[i].reqid == gw_ike_reqid(&gw.tunnel[r->tunnel]);
+		assert_true(found);
+		assert_true(last <= first);
+		last = first;
+	}
+}
+
 static void
 check_model(const struct gw_ike_policy *model, unsigned int n)
 {
@@ -326,6 +366,7 @@ check_model(const struct gw_ike_policy *model, unsigned int n)
 	assert_int_equal(gw.n_rules, kinds);
 	assert_int_equal(gw.ike->n_kinds, kinds);
 	assert_int_equal(gw.ike->n_rules, n);
+	check_order(model, n);
 	GW_IKE_FOREACH_TUNNEL(&gw, t)
 	check_tunnel(t, model, n);
 }
@@ -468,6 +509,27 @@ test_add_fails(void **state)
 	assert_int_equal(gw.n_rules, 2);
 }
 
+/** What would ask the policy about what tunnels bring. */
+static void
+test_add_fails_one_way(void **state)
+{
+	struct gw_ike_policy first, hub, pass;
+
+	first = policy(1, GW_IKE_PRIO_TRAP, "10.1.0.0/16", "10.2.0.0/16");
+	hub = policy(1, GW_IKE_PRIO_TRAP, "10.2.0.0/16", "10.1.0.0/16");
+	pass = policy(0, GW_IKE_PRIO_PASS, "10.1.0.0/16", "10.9.0.0/16");
+	pass.action = GW_ACTION_BYPASS;
+	add(&first);
+	fail = true;
+	assert_int_equal(gw_ike_policy_add(&gw, &hub, &err), -ENOMEM);
+	assert_false(gw.both_ways || gw.tunnel[0].transit);
+	assert_int_equal(gw_ike_policy_add(&gw, &pass, &err), -ENOMEM);
+	assert_false(gw.both_ways || gw.tunnel[0].transit);
+	fail = false;
+	add(&hub);
+	assert_true(gw.both_ways && gw.tunnel[0].transit);
+}
+
 /** IKE does not say it twice: it goes as soon as it can, and its tunnel with it. */
 static void
 test_del_fails(void **state)
@@ -577,6 +639,7 @@ main(void)
 			cmocka_unit_test_setup_teardown(test_told_seldom, start, stop),
 			cmocka_unit_test_setup_teardown(test_new_tunnel, start, stop),
 			cmocka_unit_test_setup_teardown(test_add_fails, start, stop),
+			cmocka_unit_test_setup_teardown(test_add_fails_one_way, start, stop),
 			cmocka_unit_test_setup_teardown(test_del_fails, start, stop),
 			cmocka_unit_test_setup_teardown(test_full, start, stop),
 			cmocka_unit_test_setup_teardown(test_ends, start, stop),
