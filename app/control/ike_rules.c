@@ -629,11 +629,34 @@ add_policy(struct gw *gw, const struct gw_ike_policy *p, struct gw_tunnel *t, st
 	return rc;
 }
 
+static int
+add_to_tunnel(struct gw *gw, const struct gw_ike_policy *p, struct gw_error *err)
+{
+	struct gw_tunnel *t;
+	struct gw_addr local, remote;
+	int rc;
+
+	adopt(gw, p);
+	t = gw_ike_tunnel_get(gw, p->reqid, p->if_id, err);
+	if (t == NULL)
+		return -ENOSPC;
+	local = t->cfg->local;
+	remote = t->cfg->remote;
+	if (t->n_sas == 0)
+		gw_ike_tunnel_ends(t, &p->local, &p->remote);
+	rc = add_policy(gw, p, t, err);
+	gw_ike_arm(gw, t);
+	if (rc == 0)
+		return 0;
+	gw_ike_tunnel_ends(t, &local, &remote);
+	gw_ike_tunnel_put(gw, t);
+	return rc;
+}
+
 int
 gw_ike_policy_add(struct gw *gw, const struct gw_ike_policy *p, struct gw_error *err)
 {
 	struct gw_ike_rule *r = find_unsaid(gw->ike, p);
-	struct gw_tunnel *t = NULL;
 	int rc;
 
 	if (r != NULL) {
@@ -649,19 +672,8 @@ gw_ike_policy_add(struct gw *gw, const struct gw_ike_policy *p, struct gw_error 
 				gw->ike->n_rules, gw->ike->n_kinds, gw->n_file_rules);
 		return -ENOSPC;
 	}
-	if (p->action == GW_ACTION_TUNNEL) {
-		adopt(gw, p);
-		t = gw_ike_tunnel_get(gw, p->reqid, p->if_id, err);
-		if (t == NULL)
-			return -ENOSPC;
-		if (t->n_sas == 0)
-			gw_ike_tunnel_ends(t, &p->local, &p->remote);
-	}
-	rc = add_policy(gw, p, t, err);
-	if (t != NULL)
-		gw_ike_arm(gw, t);
-	if (t != NULL && rc < 0)
-		gw_ike_tunnel_put(gw, t);
+	rc = p->action == GW_ACTION_TUNNEL ? add_to_tunnel(gw, p, err)
+					   : add_policy(gw, p, NULL, err);
 	gw->ike->counts.policies_added += rc == 0;
 	return rc;
 }

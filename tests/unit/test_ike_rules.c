@@ -491,9 +491,12 @@ test_add_fails(void **state)
 	other = policy(2, GW_IKE_PRIO_TRAP, "10.1.0.0/16", "10.4.0.0/16");
 	pass = policy(0, GW_IKE_PRIO_PASS, "10.1.0.0/16", "10.9.0.0/16");
 	pass.action = GW_ACTION_BYPASS;
+	more.remote.family = AF_INET;
+	gw.tunnel[0].ike->cfg.remote = (struct gw_addr){AF_INET, {1}};
 	fail = true;
 	assert_int_equal(gw_ike_policy_add(&gw, &more, &err), -ENOMEM);
 	assert_string_equal(err.text, "no view");
+	assert_int_equal(gw.tunnel[0].cfg->remote.a.ip4, 1);
 	check_hub(&hub);
 	assert_int_equal(gw_ike_policy_add(&gw, &other, &err), -ENOMEM);
 	check_hub(&hub);
