@@ -389,7 +389,7 @@ static void *serve(private_kernel_pcpu_socket_t *this)
 		{
 			/* waits for whoever is between begin() and end() */
 			this->lock->write_lock(this->lock);
-			if (this->user.sync(this->user.data, &this->public, restarted))
+			if (this->user.sync(this->user.data, restarted))
 			{
 				this->mutex->lock(this->mutex);
 				this->up = TRUE;
@@ -418,6 +418,31 @@ static void *serve(private_kernel_pcpu_socket_t *this)
 		wait = min(wait * 2, RETRY_MAX);
 	}
 	return NULL;
+}
+
+METHOD(kernel_pcpu_socket_t, start, bool,
+	private_kernel_pcpu_socket_t *this, kernel_pcpu_user_t user)
+{
+	struct sockaddr_un addr;
+
+	if (strlen(this->path) >= sizeof(addr.sun_path))
+	{
+		DBG1(DBG_KNL, "kernel-pcpu.socket is too long for the path of a socket: "
+			 "%s", this->path);
+		return FALSE;
+	}
+	this->user = user;
+	if (this->wakeup != -1)
+	{
+		this->thread = thread_create((thread_main_t)serve, this);
+	}
+	if (!this->thread)
+	{
+		DBG1(DBG_KNL, "no thread for the connection to dpdk-pcpu-gw: %s",
+			 strerror(errno));
+		return FALSE;
+	}
+	return TRUE;
 }
 
 METHOD(kernel_pcpu_socket_t, begin, bool,
@@ -521,19 +546,18 @@ METHOD(kernel_pcpu_socket_t, destroy, void,
 /*
  * Described in header
  */
-kernel_pcpu_socket_t *kernel_pcpu_socket_create(kernel_pcpu_user_t user)
+kernel_pcpu_socket_t *kernel_pcpu_socket_create()
 {
 	private_kernel_pcpu_socket_t *this;
-	struct sockaddr_un addr;
 
 	INIT(this,
 		.public = {
+			.start = _start,
 			.begin = _begin,
 			.end = _end,
 			.request = _request,
 			.destroy = _destroy,
 		},
-		.user = user,
 		.path = strdup(lib->settings->get_str(lib->settings,
 							"%s.plugins.kernel-pcpu.socket", IKE_SOCKET_PATH,
 							lib->ns)),
@@ -549,24 +573,6 @@ kernel_pcpu_socket_t *kernel_pcpu_socket_create(kernel_pcpu_user_t user)
 		sizeof(this->generation))
 	{
 		this->generation = (uint64_t)time(NULL) << 32 | getpid();
-	}
-	if (strlen(this->path) >= sizeof(addr.sun_path))
-	{
-		DBG1(DBG_KNL, "kernel-pcpu.socket is too long for the path of a socket: "
-			 "%s", this->path);
-		destroy(this);
-		return NULL;
-	}
-	if (this->wakeup != -1)
-	{
-		this->thread = thread_create((thread_main_t)serve, this);
-	}
-	if (!this->thread)
-	{
-		DBG1(DBG_KNL, "no thread for the connection to dpdk-pcpu-gw: %s",
-			 strerror(errno));
-		destroy(this);
-		return NULL;
 	}
 	return &this->public;
 }

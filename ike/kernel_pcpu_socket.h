@@ -17,6 +17,7 @@
 
 typedef struct kernel_pcpu_socket_t kernel_pcpu_socket_t;
 typedef struct kernel_pcpu_user_t kernel_pcpu_user_t;
+typedef struct kernel_pcpu_synced_t kernel_pcpu_synced_t;
 
 /**
  * What the connection calls, from a thread of its own.
@@ -33,11 +34,10 @@ struct kernel_pcpu_user_t {
 	 * else is between begin() and end() meanwhile.
 	 *
 	 * @param data		as above
-	 * @param socket	connection, for request()
 	 * @param restarted	TRUE if it is not the process of the last connection
 	 * @return			FALSE to break the connection, and try again later
 	 */
-	bool (*sync)(void *data, kernel_pcpu_socket_t *socket, bool restarted);
+	bool (*sync)(void *data, bool restarted);
 
 	/**
 	 * An event came. Must not block, nor call any of the connection.
@@ -49,9 +49,38 @@ struct kernel_pcpu_user_t {
 };
 
 /**
+ * What was told during sync().
+ */
+struct kernel_pcpu_synced_t {
+
+	/**
+	 * Policies
+	 */
+	u_int policies;
+
+	/**
+	 * SAs, and those of them that have to be rekeyed first
+	 */
+	u_int sas, stale;
+
+	/**
+	 * Policies and SAs that the gateway did not take
+	 */
+	u_int refused;
+};
+
+/**
  * A connection that comes back by itself.
  */
 struct kernel_pcpu_socket_t {
+
+	/**
+	 * Start to connect; once.
+	 *
+	 * @param user		whom to call
+	 * @return			FALSE if that is impossible
+	 */
+	bool (*start)(kernel_pcpu_socket_t *this, kernel_pcpu_user_t user);
 
 	/**
 	 * Begin something that consists of requests and changes of what sync()
@@ -86,11 +115,10 @@ struct kernel_pcpu_socket_t {
 };
 
 /**
- * Create a connection, which is not up yet.
+ * Create a connection, which is down until it is started.
  *
- * @param user		whom to call
- * @return			connection, NULL if there can be none
+ * @return			connection
  */
-kernel_pcpu_socket_t *kernel_pcpu_socket_create(kernel_pcpu_user_t user);
+kernel_pcpu_socket_t *kernel_pcpu_socket_create();
 
 #endif /** KERNEL_PCPU_SOCKET_H_ @}*/

@@ -141,6 +141,7 @@ struct gw {
 	struct gw_tunnel *tunnel; /* by id */
 	unsigned int n_tunnels; /* those of IKE come last, with free places between; never less */
 	struct gw_ike *ike; /* NULL: there is no IKE */
+	bool ike_known; /* charon has said in this run which inbound SAs there are */
 	struct gw_sa **zombies; /* removed, but a worker that does not answer may hold them */
 	unsigned int n_zombies;
 	struct gw_policy_rule *rules; /* of the view's policy, in order */

@@ -41,6 +41,15 @@ int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
 int gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[]);
 /** Has it a message that it did not answer in time, and not answered since? */
 bool gw_worker_is_late(struct gw *gw, unsigned int worker);
+/** Is any of them? Then what takes time is not to be begun in a tick. */
+static inline bool
+gw_any_late(struct gw *gw)
+{
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (gw_worker_is_late(gw, w))
+			return true;
+	return false;
+}
 
 /* tunnel.c */
 
@@ -65,6 +74,12 @@ void gw_tunnel_close(struct gw_tunnel *t);
  */
 int gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa,
 		struct gw_sa_ike *ike, uint64_t held, struct gw_error *err);
+/** gw_sa_del() of one that was found. */
+int gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
+/** Is there an inbound SA of this SPI? */
+bool gw_inbound_has(const struct gw *gw, uint32_t spi);
+/** Free SAs that were removed while a worker did not answer, which all do now. */
+void gw_zombies_reap(struct gw *gw);
 /** Has a running SA the same key? Keys are known by their hash only. */
 bool gw_sa_key_is_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm);
 
@@ -121,6 +136,8 @@ void gw_steering_tick(struct gw *gw);
  * and reserve ahead, in memory: gw_reserve_commit() is still to come. Refused:
  * a key that was used in the other direction.
  */
+/** An inbound SA of IKE goes on behind what an earlier run has noted of its key. */
+void gw_sa_recall(struct gw *gw, struct gw_sa *sa);
 int gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err);
 /** Note how far an SA has come, before it goes. In memory. */
 void gw_sa_release(struct gw *gw, struct gw_sa *sa);

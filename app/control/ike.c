@@ -50,8 +50,7 @@ gw_ike_free(struct gw *gw)
 {
 	if (gw->ike == NULL)
 		return;
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		free(t->ike->cfg.selectors);
 		free(t->ike);
 		t->ike = NULL;
@@ -80,8 +79,7 @@ mark_all(struct gw *gw, bool same_generation)
 	for (unsigned int i = 0; i < ike->n_rules; i++)
 		mark(same_generation, &ike->rule[i]->stale, &ike->rule[i]->unsaid);
 	ike->unapplied = true; /* stale ones come behind others */
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		t->ike->stale |= !same_generation;
 		memset(t->ike->hold, 0, sizeof(t->ike->hold));
 		for (unsigned int i = 0; i < t->n_sas; i++)
@@ -105,6 +103,7 @@ gw_ike_hello(struct gw *gw, uint64_t generation, bool pcpu, const struct gw_ike_
 	ike->events = *events;
 	ike->connected = true;
 	ike->in_sync = false;
+	ike->stale_until = 0; /* nothing goes before it has said all that it has */
 	ike->counts.connections++;
 	mark_all(gw, ike->same_generation);
 	return 0;
@@ -116,7 +115,7 @@ gw_ike_gone(struct gw *gw)
 	gw->ike->connected = false;
 	gw->ike->in_sync = false;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	gw_ike_arm(gw, t);
+		gw_ike_arm(gw, t);
 }
 
 static bool
@@ -128,31 +127,25 @@ has_in(const struct gw_tunnel *t)
 	return false;
 }
 
-static struct gw_sa *
-stale_sa(const struct gw_tunnel *t)
+static bool
+has_stale(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->ike->stale)
-			return t->sas[i];
-	return NULL;
+		if (t->sas[i]->ike->stale && t->sas[i]->prm.dir == dir)
+			return true;
+	return false;
 }
 
-static struct gw_sa *
-unsaid_sa(const struct gw_tunnel *t)
-{
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->ike->unsaid)
-			return t->sas[i];
-	return NULL;
-}
-
-/** What is stale of a tunnel's SAs goes, or else what is unsaid; policies have gone before. */
+/** SAs of a tunnel that are stale go, or else those that are unsaid; each is tried once. */
 static void
-drop(struct gw *gw, struct gw_tunnel *t, bool stale)
+drop_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 {
-	struct gw_sa *sa;
+	for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;) {
+		struct gw_sa *sa = t->sas[i];
 
-	while (t->ike != NULL && (sa = stale ? stale_sa(t) : unsaid_sa(t)) != NULL) {
+		if (!(stale ? sa->ike->stale : sa->ike->unsaid) ||
+				(sa->prm.dir == IPSEC_PCPU_IN && !in_too))
+			continue;
 		gw->ike->counts.sas_stale++;
 		gw_ike_sa_remove(gw, t, sa);
 	}
@@ -178,7 +171,7 @@ drop_all(struct gw *gw, bool stale, struct gw_error *err)
 	rc = gw_ike_rules_apply(gw, err);
 	gw_view_hold(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	drop(gw, t, stale);
+		drop_sas(gw, t, stale, true);
 	return release(gw, rc, err);
 }
 
@@ -189,8 +182,8 @@ any_stale(const struct gw *gw)
 		if (gw->ike->rule[i]->stale)
 			return true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	if (stale_sa(t) != NULL)
-		return true;
+		if (has_stale(t, IPSEC_PCPU_IN) || has_stale(t, IPSEC_PCPU_OUT))
+			return true;
 	return false;
 }
 
@@ -202,11 +195,11 @@ gw_ike_sync_end(struct gw *gw, struct gw_error *err)
 	int rc;
 
 	ike->in_sync = true;
+	gw->ike_known = true;
 	rc = drop_all(gw, false, err);
-	if (any_stale(gw) && (ike->stale_until == 0 || !ike->same_generation))
+	if (any_stale(gw))
 		ike->stale_until = now + STALE_NS;
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		if (has_in(t) && !gw_ike_has_out(t))
 			t->ike->hold[gw->n_workers].until = now + RENEW_NS;
 		gw_ike_arm(gw, t);
@@ -223,18 +216,16 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	for (unsigned int i = 0; i < ike->n_rules && policies; i++)
 		ike->rule[i]->stale = true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	for (unsigned int i = 0; i < t->n_sas && sas; i++)
-		t->sas[i]->ike->stale = true;
+		for (unsigned int i = 0; i < t->n_sas && sas; i++)
+			t->sas[i]->ike->stale = true;
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
 	rc = gw_ike_rules_apply(gw, err);
 	gw_view_hold(gw);
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
-		struct gw_sa *sa;
-
-		while (t->ike != NULL && (sa = stale_sa(t)) != NULL)
-			gw_ike_sa_remove(gw, t, sa);
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
+		for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;)
+			if (t->sas[i]->ike->stale)
+				gw_ike_sa_remove(gw, t, t->sas[i]);
 		if (t->ike != NULL)
 			gw_ike_tunnel_put(gw, t);
 	}
@@ -259,50 +250,42 @@ stale_packets(const struct gw_tunnel *t)
 	return sum;
 }
 
+/** Has it an SA that charon knows, and that may be sent on by now? */
 static bool
-is_replaced(const struct gw *gw, const struct gw_tunnel *t)
+has_ready(const struct gw_tunnel *t)
 {
-	uint16_t by = t->ike->successor;
-
-	return gw_ike_has_out(t) || (by != GW_NONE && gw_ike_has_out(&gw->tunnel[by]));
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && !t->sas[i]->ike->stale &&
+				t->sas[i]->held == 0 && !t->sas[i]->ended)
+			return true;
+	return false;
 }
 
-/** SAs of a charon that is gone are in use while there is no new one. */
+/**
+ * A tunnel with SAs of a charon that is gone: those that we send on go once there is a new one.
+ * The peer may still send on the others.
+ */
 static void
-watch_stale(struct gw *gw, struct gw_tunnel *t)
+replace_stale(struct gw *gw, struct gw_tunnel *t)
 {
-	/* workers that have an SA note nothing: that they use it shows as well */
-	uint64_t packets = stale_packets(t);
+	uint64_t packets;
 
+	if (!has_stale(t, IPSEC_PCPU_OUT))
+		return;
+	if (t->ike->successor != GW_NONE && has_ready(&gw->tunnel[t->ike->successor])) {
+		drop_sas(gw, t, true, false);
+		return;
+	}
+	if (has_ready(t)) {
+		drop_sas(gw, t, true, false);
+		gw_ike_rules_drop(gw, t, true); /* workers are told at the end of the tick */
+		return;
+	}
+	/* workers that have an SA note nothing: that they use it shows as well */
+	packets = stale_packets(t);
 	if (packets > t->ike->stale_packets && !t->ike->stale)
 		gw_ike_want_any(gw, t);
 	t->ike->stale_packets = packets;
-}
-
-/** Tunnels with SAs of a charon that is gone: they go once there is a new one. */
-static void
-replace_stale(struct gw *gw)
-{
-	bool any = false;
-
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
-		if (stale_sa(t) == NULL || !is_replaced(gw, t))
-			continue;
-		gw_ike_rules_drop(gw, t, true);
-		any = true;
-	}
-	if (any)
-		gw_ike_rules_retry(gw);
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
-		if (stale_sa(t) == NULL)
-			continue;
-		if (is_replaced(gw, t))
-			drop(gw, t, true);
-		else
-			watch_stale(gw, t);
-	}
 }
 
 void
@@ -313,22 +296,23 @@ gw_ike_tick(struct gw *gw)
 
 	if (ike == NULL)
 		return;
+	if (gw_any_late(gw))
+		return; /* each change would have to wait for it */
 	gw_ike_sas_tick(gw);
 	gw_ike_wants_poll(gw);
-	if (ike->stale_until != 0 && gw_now_ns() >= ike->stale_until) {
+	if (ike->in_sync && ike->stale_until != 0 && gw_now_ns() >= ike->stale_until) {
 		if (drop_all(gw, true, &err) < 0)
 			GW_LOG(ERR, "IKE: %s", err.text);
 		ike->stale_until = 0;
 	}
-	if (ike->stale_until != 0)
-		replace_stale(gw);
-	if (ike->in_sync)
-		gw_ike_rules_retry(gw);
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
+		if (ike->in_sync && ike->stale_until != 0)
+			replace_stale(gw, t);
 		if (t->ike != NULL && !(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
 			gw_ike_arm(gw, t);
 	}
+	if (ike->in_sync)
+		gw_ike_rules_retry(gw);
 }
 
 /* For the console */
@@ -343,7 +327,6 @@ bool
 gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 {
 	const struct gw_ike *ike = gw->ike;
-	struct gw_ike_pending p;
 
 	memset(s, 0, sizeof(*s));
 	if (ike == NULL)
@@ -357,15 +340,13 @@ gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 	s->counts = ike->counts;
 	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
 		s->spis += ike->spi[i].spi != 0 && ike->spi[i].until > gw_now_ns();
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		s->tunnels++;
 		for (unsigned int i = 0; i < t->n_sas; i++) {
 			s->stale += t->sas[i]->ike->stale;
 			*(t->sas[i]->prm.dir == IPSEC_PCPU_IN ? &s->sas_in : &s->sas_out) += 1;
 		}
 	}
-	while (gw_ike_pending(gw, s->pending, &p))
-		s->pending++;
+	s->pending = gw_ike_pendings(gw, NULL, 0);
 	return true;
 }

@@ -127,8 +127,8 @@ void gw_ike_tick(struct gw *gw);
 struct gw_ike_counts *gw_ike_counts(struct gw *gw);
 /** False: there is no IKE. */
 bool gw_ike_status(const struct gw *gw, struct gw_ike_status *status);
-/** The @p i-th; false: there are no more. */
-bool gw_ike_pending(const struct gw *gw, unsigned int i, struct gw_ike_pending *p);
+/** The first @p max of them; returns how many there are. */
+unsigned int gw_ike_pendings(const struct gw *gw, struct gw_ike_pending *p, unsigned int max);
 /** The reqid of a tunnel of IKE. */
 uint32_t gw_ike_reqid(const struct gw_tunnel *t);
 

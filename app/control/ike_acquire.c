@@ -14,6 +14,8 @@
 
 #define MAX_HOLD_NS (60 * GW_NS_PER_S)
 #define MAX_SHIFT 6 /* one second, shifted so far, is more */
+/** An SA that was removed before is one that the peer, or IKE, does not want to have. */
+#define YOUNG_NS (10 * GW_NS_PER_S)
 /** Acquires in one second: a storm of more is spread. */
 #define BUDGET 256
 
@@ -26,11 +28,12 @@ gw_ike_has_out(const struct gw_tunnel *t)
 	return false;
 }
 
-bool
-gw_ike_has_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
+/** Has a worker an SA of its own that charon knows? Also one that is held back. */
+static bool
+has_own(const struct gw_tunnel *t, uint32_t worker)
 {
 	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
+		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == worker &&
 				!t->sas[i]->ike->stale)
 			return true;
 	return false;
@@ -51,8 +54,7 @@ wanted(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker, uint32_t
 		return false;
 	if (*cpu == IPSEC_PCPU_ANY)
 		return true;
-	return t->ike->pcpu && gw->ike->pcpu && t->out[worker].own == NULL &&
-			!gw_ike_has_own(t, IPSEC_PCPU_OUT, worker);
+	return t->ike->pcpu && gw->ike->pcpu && t->out[worker].own == NULL && !has_own(t, worker);
 }
 
 void
@@ -105,6 +107,14 @@ number_for(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker)
 	return cpu;
 }
 
+static uint64_t
+hold_ns(unsigned int times)
+{
+	uint64_t wait = GW_NS_PER_S << (times < MAX_SHIFT ? times : MAX_SHIFT);
+
+	return RTE_MIN(wait, MAX_HOLD_NS);
+}
+
 static void
 ask(struct gw *gw, struct gw_tunnel *t, uint32_t worker, const struct gw_flow *flow)
 {
@@ -112,7 +122,7 @@ ask(struct gw *gw, struct gw_tunnel *t, uint32_t worker, const struct gw_flow *f
 			.reqid = t->ike->reqid, .cpu = number_for(gw, t, worker), .flow = *flow};
 	struct gw_ike_hold *hold = hold_of(gw, t, worker);
 	struct gw_ike *ike = gw->ike;
-	uint64_t now = gw_now_ns(), wait;
+	uint64_t now = gw_now_ns();
 
 	if (now < hold->until)
 		return;
@@ -124,8 +134,8 @@ ask(struct gw *gw, struct gw_tunnel *t, uint32_t worker, const struct gw_flow *f
 	ike->budget--;
 	ike->counts.acquires++;
 	hold->cpu = a.cpu;
-	wait = GW_NS_PER_S << RTE_MIN(hold->tries, MAX_SHIFT);
-	hold->until = now + RTE_MIN(wait, MAX_HOLD_NS);
+	hold->pending = true;
+	hold->until = now + hold_ns(hold->tries);
 	if (hold->tries < UINT8_MAX)
 		hold->tries++;
 }
@@ -149,8 +159,7 @@ gw_ike_wants_poll(struct gw *gw)
 {
 	if (gw->ike == NULL || !gw->ike->in_sync)
 		return;
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		bool any = false;
 
 		for (unsigned int w = 0; w < gw->n_workers; w++) {
@@ -168,22 +177,48 @@ gw_ike_wants_poll(struct gw *gw)
 	}
 }
 
+static void
+come(struct gw_ike_hold *hold)
+{
+	hold->until = 0;
+	hold->pending = false;
+	hold->tries = 0;
+}
+
 void
 gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 {
-	uint32_t worker = sa->prm.pcpu;
-
-	*hold_of(gw, t, IPSEC_PCPU_ANY) = (struct gw_ike_hold){0};
-	if (worker < gw->n_workers)
-		*hold_of(gw, t, worker) = (struct gw_ike_hold){0};
+	come(hold_of(gw, t, IPSEC_PCPU_ANY));
+	if (sa->prm.pcpu < gw->n_workers)
+		come(hold_of(gw, t, sa->prm.pcpu));
 	gw_ike_arm(gw, t);
+}
+
+void
+gw_ike_lost(const struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
+{
+	struct gw_ike_hold *hold = hold_of(gw, t, sa->prm.pcpu);
+	uint64_t now = gw_now_ns();
+
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (t->sas[i] != sa && t->sas[i]->prm.dir == IPSEC_PCPU_OUT &&
+				t->sas[i]->prm.pcpu == sa->prm.pcpu && !t->sas[i]->ike->stale)
+			return;
+	if (now - sa->created >= YOUNG_NS) {
+		hold->young = 0;
+		return;
+	}
+	if (hold->young > 0)
+		hold->until = now + hold_ns(hold->young - 1);
+	if (hold->young < UINT8_MAX)
+		hold->young++;
 }
 
 uint32_t
 gw_ike_who_asked(const struct gw *gw, const struct gw_tunnel *t, uint32_t cpu)
 {
 	for (unsigned int w = 0; w < gw->n_workers; w++)
-		if (t->ike->hold[w].tries > 0 && t->ike->hold[w].cpu == cpu)
+		if (t->ike->hold[w].pending && t->ike->hold[w].cpu == cpu)
 			return w;
 	return IPSEC_PCPU_ANY;
 }
@@ -191,7 +226,7 @@ gw_ike_who_asked(const struct gw *gw, const struct gw_tunnel *t, uint32_t cpu)
 bool
 gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker)
 {
-	return worker < GW_MAX_WORKERS && t->ike->hold[worker].tries > 0;
+	return worker < GW_MAX_WORKERS && t->ike->hold[worker].pending;
 }
 
 void
@@ -208,32 +243,26 @@ gw_ike_want_any(struct gw *gw, struct gw_tunnel *t)
 	ask(gw, t, IPSEC_PCPU_ANY, &flow);
 }
 
-/** The hold of a tunnel with this number that an acquire stands behind; NULL: none. */
-static const struct gw_ike_hold *
-pending_hold(const struct gw *gw, const struct gw_tunnel *t, unsigned int w)
-{
-	return t->ike->hold[w].tries > 0 && w <= gw->n_workers ? &t->ike->hold[w] : NULL;
-}
-
-bool
-gw_ike_pending(const struct gw *gw, unsigned int i, struct gw_ike_pending *p)
+unsigned int
+gw_ike_pendings(const struct gw *gw, struct gw_ike_pending *p, unsigned int max)
 {
 	uint64_t now = gw_now_ns();
+	unsigned int n = 0;
 
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		for (unsigned int w = 0; w <= gw->n_workers; w++) {
-			const struct gw_ike_hold *hold = pending_hold(gw, t, w);
+			const struct gw_ike_hold *hold = &t->ike->hold[w];
 
-			if (hold == NULL || i-- > 0)
+			if (!hold->pending || n++ >= max)
 				continue;
 			*p = (struct gw_ike_pending){.tunnel = t->cfg->name,
 					.reqid = t->ike->reqid,
 					.cpu = w == gw->n_workers ? IPSEC_PCPU_ANY : w,
 					.tries = hold->tries};
-			p->next_s = hold->until > now ? (double)(hold->until - now) / 1e9 : 0;
-			return true;
+			if (hold->until > now)
+				p->next_s = (double)(hold->until - now) / 1e9;
+			p++;
 		}
 	}
-	return false;
+	return n;
 }

@@ -10,11 +10,13 @@
 
 #define GW_NS_PER_S UINT64_C(1000000000)
 
-/** How often IKE was asked for an SA in vain, and when it may be again. */
+/** What a worker has asked for, and when it may ask again. */
 struct gw_ike_hold {
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
 	uint32_t cpu; /* charon's number for the SA that was asked for last */
-	uint8_t tries;
+	bool pending; /* it has not come yet */
+	uint8_t tries; /* since one came */
+	uint8_t young; /* how many in a row were removed when they had hardly come */
 };
 
 struct gw_ike_tunnel {
@@ -46,6 +48,9 @@ struct gw_ike_spi {
 /** SPIs that are given out at a time and not in use yet. */
 #define GW_IKE_MAX_SPIS 4096
 
+/** Outbound keys that are remembered: none of them is used again. */
+#define GW_IKE_MAX_KEYS 4096
+
 struct gw_ike {
 	struct gw_ike_events events;
 	bool connected;
@@ -62,6 +67,8 @@ struct gw_ike {
 	bool unapplied; /* policies have changed since workers were told of them */
 	uint64_t retry_at; /* not before then, after they could not be; 0: at once */
 	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
+	uint64_t key[GW_IKE_MAX_KEYS]; /* the beginnings of their key_id, a ring */
+	unsigned int n_keys; /* ever */
 	bool hold_timer; /* an SA is held back, see place.c */
 	unsigned int budget; /* acquires that may still be sent in this second */
 	uint64_t budget_from;
@@ -101,8 +108,24 @@ int gw_ike_rules_retry(struct gw *gw);
 /** Remove policies that are stale, or else those unsaid: of a tunnel, or all (NULL). */
 void gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale);
 void gw_ike_rules_free(struct gw_ike *ike);
-/** Does a worker not answer? It may still look at what it had. */
-bool gw_ike_any_late(struct gw *gw);
+
+/* ike_place.c */
+
+/** The number of an SA that is not there yet: a worker, or IPSEC_PCPU_ANY. */
+uint32_t gw_ike_choose_worker(
+		const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa);
+/** Of those that it may renew one is renewed. */
+void gw_ike_note_renewed(struct gw_tunnel *t, const struct gw_sa *sa);
+/** The inbound SA that is followed by the outbound one that was made with it; NULL: none. */
+struct gw_sa *gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu);
+/**
+ * The last SA of a worker is about to go. Which one renews it could only be guessed where
+ * several have IKE's number (gw_ike_choose_worker()): if its successor went to another worker,
+ * which goes back to its own then, it comes here now.
+ */
+void gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
+/** Where IKE has drawn a port by lot: one that suits the peer's NIC, or the one that was. */
+int gw_ike_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, struct gw_error *err);
 
 /* ike_sa.c */
 
@@ -115,12 +138,12 @@ void gw_ike_sas_tick(struct gw *gw);
 
 /** Is there an SA to send on that charon knows? */
 bool gw_ike_has_out(const struct gw_tunnel *t);
-/** Has a worker an SA of its own that charon knows? Also one that is held back. */
-bool gw_ike_has_own(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker);
 /** Let workers note what they want, or no more; after each change. */
 void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
 /** An outbound SA has come: what was asked for is there. */
 void gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
+/** One is about to be removed: where it was young the next one is not asked for at once. */
+void gw_ike_lost(const struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
 /** Has a worker asked for an SA that has not come yet? */
 bool gw_ike_is_pending(const struct gw_tunnel *t, uint32_t worker);
 /** The worker that has asked for an SA with this number of a CPU; IPSEC_PCPU_ANY: none has. */

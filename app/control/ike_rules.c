@@ -373,8 +373,7 @@ plan_selectors(struct gw *gw, struct plan *p)
 	const struct gw_ike *ike = gw->ike;
 	unsigned int begin = 0, group = 1;
 
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		p->part[t->id].begin = begin;
 		begin += t->ike->n_rules;
 	}
@@ -449,18 +448,9 @@ make_plan(struct gw *gw, struct plan *p)
 	plan_rules(gw->ike, p);
 	plan_selectors(gw, p);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	if (rc == 0)
-		rc = plan_change(p, t);
+		if (rc == 0)
+			rc = plan_change(p, t);
 	return rc;
-}
-
-bool
-gw_ike_any_late(struct gw *gw)
-{
-	for (unsigned int w = 0; w < gw->n_workers; w++)
-		if (gw_worker_is_late(gw, w))
-			return true;
-	return false;
 }
 
 /** @p leak: workers may still look at what the plan holds at its end. */
@@ -476,7 +466,7 @@ apply(struct gw *gw, struct plan *p, bool *leak, struct gw_error *err)
 	if (rc < 0)
 		swap(p);
 	else
-		*leak = gw_ike_any_late(gw);
+		*leak = gw_any_late(gw);
 	return rc;
 }
 

@@ -1,15 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/*
- * SAs of IKE: SPIs, which worker an SA is for, its source port, its end. R numbers are those of
- * docs/architecture.md, "Per-CPU SAs".
- */
+/* SAs of IKE: SPIs, how SAs come, what they do, how they end. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "../log.h"
 #include "ike_priv.h"
@@ -17,7 +13,6 @@
 /** As strongSwan's kernel interfaces: Linux's tools and people know them by their beginning. */
 #define SPI_FIRST UINT32_C(0xc0000000)
 #define SPI_MASK UINT32_C(0x0fffffff)
-#define IKE_PORT 500
 #define SPI_NS (165 * GW_NS_PER_S)
 /** How long an SA is held back at most, and how often is looked. */
 #define HELD_NS GW_NS_PER_S
@@ -26,17 +21,6 @@
 #define SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
 
 /* SPIs */
-
-static bool
-inbound_has(const struct gw *gw, uint32_t spi)
-{
-	for (unsigned int t = 0; t < gw->n_tunnels; t++)
-		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			if (gw->tunnel[t].sas[i]->prm.dir == IPSEC_PCPU_IN &&
-					gw->tunnel[t].sas[i]->prm.spi == spi)
-				return true;
-	return false;
-}
 
 static struct gw_ike_spi *
 find_spi(struct gw_ike *ike, uint32_t spi)
@@ -74,7 +58,7 @@ gw_ike_alloc_spi(struct gw *gw, uint32_t *spi, struct gw_error *err)
 			return -EIO;
 		}
 		*spi = SPI_FIRST | (random & SPI_MASK);
-	} while (inbound_has(gw, *spi) || find_spi(gw->ike, *spi) != NULL);
+	} while (gw_inbound_has(gw, *spi) || find_spi(gw->ike, *spi) != NULL);
 	*place = (struct gw_ike_spi){*spi, now + SPI_NS};
 	gw->ike->counts.spis_allocated++;
 	return 0;
@@ -105,9 +89,9 @@ static struct gw_sa *
 find_sa(struct gw *gw, const struct gw_ike_sa_key *id)
 {
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (is_id(t->sas[i], id))
-			return t->sas[i];
+		for (unsigned int i = 0; i < t->n_sas; i++)
+			if (is_id(t->sas[i], id))
+				return t->sas[i];
 	return NULL;
 }
 
@@ -121,144 +105,39 @@ no_sa(const struct gw_ike_sa_key *id, struct gw_error *err)
 	return -ENOENT;
 }
 
-/* Which worker: its number becomes that of the SA (R5 to R8) */
+/* Adding */
 
-/** What a worker has of a tunnel in a direction; less counts what it is to get. */
-static unsigned int
-load(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t worker)
+/* Outbound keys of this run: a second SA with one would begin at 1 again, whatever charon says. */
+
+static uint64_t
+key_name(struct gw *gw, const struct ipsec_pcpu_sa_params *prm)
 {
-	unsigned int n = gw_ike_is_pending(t, worker);
+	uint8_t id[GW_RESERVE_ID_LEN];
+	uint64_t name;
 
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == dir && t->sas[i]->prm.pcpu == worker &&
-				!t->sas[i]->ike->stale)
-			n += 2;
-	return n;
+	gw_reserve_id(gw->ctx, prm, id);
+	memcpy(&name, id, sizeof(name));
+	return name;
 }
 
-/** R6. Of several the one that IKE hints at. */
-static uint32_t
-least_loaded(const struct gw *gw, const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t hint)
-{
-	uint32_t best = hint % gw->n_workers;
-
-	for (uint32_t w = 0; w < gw->n_workers; w++)
-		if (load(t, dir, w) < load(t, dir, best))
-			best = w;
-	return best;
-}
-
-/** The oldest with IKE's number of a CPU that has no successor yet: what is renewed first. */
-static struct gw_sa *
-oldest(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t cpu)
-{
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == dir && t->sas[i]->ike->cpu == cpu &&
-				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale)
-			return t->sas[i];
-	return NULL;
-}
-
-/** An inbound SA is followed by the outbound one that was made with it. */
-static struct gw_sa *
-unpaired(const struct gw_tunnel *t, uint32_t cpu)
-{
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_IN && t->sas[i]->ike->cpu == cpu &&
-				!t->sas[i]->ike->paired && !t->sas[i]->ike->stale)
-			return t->sas[i];
-	return NULL;
-}
-
-/**
- * charon numbers what the peer asks for by its own CPUs, from the last to the first, then 0 for
- * all others: once each CPU has an SA, one more with 0 can be new, too.
- */
 static bool
-may_be_new(const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
+key_was_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned int n = 0;
+	unsigned int n = RTE_MIN(gw->ike->n_keys, (unsigned int)GW_IKE_MAX_KEYS);
+	uint64_t name = key_name(gw, prm);
 
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		n += t->sas[i]->prm.dir == sa->prm.dir && t->sas[i]->ike->cpu != IPSEC_PCPU_ANY &&
-				!t->sas[i]->ike->renewed && !t->sas[i]->ike->stale;
-	return !sa->initiator && sa->prm.pcpu == 0 && cpus > 0 && n >= (unsigned long)cpus;
-}
-
-static uint32_t
-choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struct gw_ike_new_sa *sa)
-{
-	enum ipsec_pcpu_dir dir = sa->prm.dir;
-	uint32_t cpu = sa->prm.pcpu, asked, least;
-	const struct gw_sa *in = unpaired(t, cpu), *old = oldest(t, dir, cpu);
-
-	if (cpu == IPSEC_PCPU_ANY)
-		return IPSEC_PCPU_ANY;
-	if (dir == IPSEC_PCPU_OUT && in != NULL)
-		return in->prm.pcpu;
-	least = least_loaded(gw, t, dir, cpu);
-	if (old != NULL)
-		return may_be_new(t, sa) && !gw_ike_has_own(t, dir, least) ? least : old->prm.pcpu;
-	asked = gw_ike_who_asked(gw, t, cpu);
-	if (sa->initiator && asked != IPSEC_PCPU_ANY)
-		return asked;
-	/* charon has given this worker's number away: what it asked for does not come any more */
-	return cpu < gw->n_workers && !gw_ike_has_own(t, dir, cpu) ? cpu : least;
+	for (unsigned int i = 0; i < n; i++)
+		if (gw->ike->key[i] == name)
+			return true;
+	return false;
 }
 
 static void
-note_renewed(struct gw_tunnel *t, const struct gw_sa *sa)
+remember_key(struct gw *gw, const struct ipsec_pcpu_sa_params *prm)
 {
-	for (unsigned int i = 0; i < t->n_sas; i++) {
-		struct gw_sa *old = t->sas[i];
-
-		if (old != sa && old->prm.dir == sa->prm.dir && old->prm.pcpu == sa->prm.pcpu &&
-				old->ike->cpu == sa->ike->cpu && !old->ike->renewed) {
-			old->ike->renewed = true;
-			return;
-		}
-	}
+	if (prm->dir == IPSEC_PCPU_OUT)
+		gw->ike->key[gw->ike->n_keys++ % GW_IKE_MAX_KEYS] = key_name(gw, prm);
 }
-
-/* The source port (R15) */
-
-static struct gw_sa *
-predecessor(const struct gw_tunnel *t, uint32_t pcpu)
-{
-	for (unsigned int i = t->n_sas; i-- > 0;)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT && t->sas[i]->prm.pcpu == pcpu &&
-				t->sas[i]->prm.encap_sport != 0)
-			return t->sas[i];
-	return NULL;
-}
-
-/** Not that of IKE itself, which NATs know: with "encap" charon draws it by lot. */
-static bool
-is_any_sport(const struct ipsec_pcpu_sa_params *prm)
-{
-	return prm->dir == IPSEC_PCPU_OUT && prm->encap_dport != 0 &&
-			prm->encap_sport != GW_ESP_PORT && prm->encap_sport != IKE_PORT;
-}
-
-/** Where IKE has drawn a port by lot we choose one that suits the peer's NIC, or keep what was. */
-static int
-choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, struct gw_error *err)
-{
-	const struct gw_sa *old = predecessor(t, csa->prm.pcpu);
-	struct gw_port_set taken = {{0}};
-
-	if (old != NULL) {
-		csa->prm.encap_sport = old->prm.encap_sport;
-		return 0;
-	}
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (t->sas[i]->prm.dir == IPSEC_PCPU_OUT)
-			gw_port_set_add(&taken, t->sas[i]->prm.encap_sport);
-	return gw_config_choose_sport(t->cfg, &taken, csa, err);
-}
-
-/* Adding */
 
 static int
 check(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
@@ -270,10 +149,12 @@ check(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
 		rc = -EINVAL;
 	else if (sa->prm.dir == IPSEC_PCPU_OUT && sa->replayed)
 		why = "was in use before: it would repeat IVs", rc = -EINVAL;
-	else if (sa->prm.dir == IPSEC_PCPU_IN && inbound_has(gw, sa->prm.spi))
+	else if (sa->prm.dir == IPSEC_PCPU_IN && gw_inbound_has(gw, sa->prm.spi))
 		why = "its SPI is that of another inbound SA", rc = -EEXIST;
 	else if (gw_sa_key_is_used(gw, &sa->prm))
 		why = "its key is that of another SA", rc = -EEXIST;
+	else if (sa->prm.dir == IPSEC_PCPU_OUT && key_was_used(gw, &sa->prm))
+		why = "its key was used before: it would repeat IVs", rc = -EEXIST;
 	if (rc < 0)
 		gw_error_set(err, NULL, 0, "SA 0x%08x %s: %s", sa->prm.spi,
 				sa->prm.dir == IPSEC_PCPU_IN ? "in" : "out", why);
@@ -341,8 +222,10 @@ on_held(void *arg, uint32_t events)
 	bool any = false;
 
 	gw->ike->hold_timer = false;
+	if (gw_any_late(gw))
+		return; /* gw_ike_sas_tick() looks after them when it is back */
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	any |= release_held(gw, t, NULL);
+		any |= release_held(gw, t, NULL);
 	if (any && gw_loop_once(gw->loop, HELD_MS, on_held, gw) == 0)
 		gw->ike->hold_timer = true;
 }
@@ -384,9 +267,9 @@ set_ends(struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm)
 static void
 added(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
-	struct gw_sa *in = unpaired(t, sa->ike->cpu);
+	struct gw_sa *in = gw_ike_unpaired(t, sa->ike->cpu);
 
-	note_renewed(t, sa);
+	gw_ike_note_renewed(t, sa);
 	if (sa->prm.dir == IPSEC_PCPU_IN) {
 		give_spi_back(gw->ike, sa->prm.spi);
 		return;
@@ -420,6 +303,7 @@ install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
 			.hard_s = sa->hard_s};
 	memcpy(info->name, sa->name, sizeof(info->name));
 	hold_back(gw, t, csa, sa, &held);
+	remember_key(gw, &csa->prm);
 	rc = gw_sa_install(gw, t, csa, info, held, err);
 	if (rc == -ETIMEDOUT) {
 		/* it is there, and gets to that worker */
@@ -437,9 +321,9 @@ add_to(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa, struc
 	int rc = 0;
 
 	set_ends(t, &sa->prm);
-	csa.prm.pcpu = choose_worker(gw, t, sa);
-	if (is_any_sport(&sa->prm))
-		rc = choose_sport(t, &csa, err);
+	csa.prm.pcpu = gw_ike_choose_worker(gw, t, sa);
+	if (sa->choose_sport && sa->prm.dir == IPSEC_PCPU_OUT && sa->prm.encap_dport != 0)
+		rc = gw_ike_choose_sport(t, &csa, err);
 	if (rc == 0)
 		rc = install(gw, t, sa, &csa, err);
 	explicit_bzero(&csa, sizeof(csa));
@@ -499,13 +383,19 @@ gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 	struct gw_error err;
 	int rc;
 
-	if (sa->prm.dir == IPSEC_PCPU_OUT)
+	if (sa->prm.dir == IPSEC_PCPU_OUT) {
 		release_held(gw, t, sa);
-	rc = gw_sa_del(gw, t, sa->prm.dir, sa->prm.spi, &err);
+		gw_ike_lost(gw, t, sa);
+	}
+	if (!sa->ike->stale)
+		gw_ike_fill_gap(gw, t, sa);
+	rc = gw_sa_remove(gw, t, sa, &err);
 	if (rc < 0)
 		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
-	if (!gw_ike_tunnel_put(gw, t))
-		gw_ike_arm(gw, t);
+	if (gw_ike_tunnel_put(gw, t))
+		return;
+	gw_ike_tunnel_ends_refresh(t);
+	gw_ike_arm(gw, t);
 }
 
 int
@@ -541,7 +431,7 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 		return no_sa(&to->key, err);
 	if (is_there(&sa->prm, to))
 		return 0;
-	if (sa->prm.dir == IPSEC_PCPU_OUT || sa->prm.family != to->dst.family ||
+	if (sa->prm.dir == IPSEC_PCPU_OUT || !gw_addr_equal(&to->dst, &to->key.dst) ||
 			(sa->prm.encap_dport == 0) != (to->dport == 0)) {
 		gw_error_set(err, NULL, 0,
 				"SA 0x%08x keeps its outer addresses: a new one has to take its place",
@@ -549,7 +439,6 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 		return -ENOTSUP;
 	}
 	sa->prm.saddr = to->src.a;
-	sa->prm.daddr = to->dst.a;
 	sa->prm.encap_sport = to->sport != 0 ? to->sport : to->dport;
 	sa->prm.encap_dport = to->dport;
 	return gw_view_update(gw, err);
@@ -626,19 +515,56 @@ report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 	}
 }
 
+/** What SAs at their end would drop others carry from now on, if there are any. */
+static void
+take_out_all(struct gw *gw, struct gw_tunnel *t)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		struct gw_sa *sa = t->sas[i];
+		struct ipsec_pcpu_sa_stats st;
+
+		if (sa->ended || sa->prm.dir != IPSEC_PCPU_OUT || !any_usable(t, sa))
+			continue;
+		ipsec_pcpu_sa_stats(sa->sa, &st);
+		sa->ended = is_hard(sa, &st);
+		any |= sa->ended;
+	}
+	if (any && gw_place_outbound(gw, t) < 0)
+		GW_LOG(WARNING, "tunnel %s: a worker does not answer", t->cfg->name);
+}
+
+/** charon ends what is too old by itself; where it is gone for good, somebody has to. */
+static bool
+outlived(const struct gw *gw, const struct gw_sa *sa, uint64_t now)
+{
+	return (!gw->ike->connected || sa->ike->stale) && sa->ike->hard_s != 0 &&
+			(now - sa->created) / GW_NS_PER_S >= sa->ike->hard_s;
+}
+
+static void
+tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
+{
+	take_out_all(gw, t);
+	release_held(gw, t, NULL);
+	for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;) {
+		struct gw_sa *sa = t->sas[i];
+		struct ipsec_pcpu_sa_stats st;
+
+		ipsec_pcpu_sa_stats(sa->sa, &st);
+		note_use(sa, &st, now);
+		report(gw, sa, &st);
+		if (outlived(gw, sa, now))
+			gw_ike_sa_remove(gw, t, sa);
+	}
+}
+
 void
 gw_ike_sas_tick(struct gw *gw)
 {
 	uint64_t now = gw_now_ns();
 
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	{
-		for (unsigned int i = 0; i < t->n_sas; i++) {
-			struct ipsec_pcpu_sa_stats st;
-
-			ipsec_pcpu_sa_stats(t->sas[i]->sa, &st);
-			note_use(t->sas[i], &st, now);
-			report(gw, t->sas[i], &st);
-		}
-	}
+		tick(gw, t, now);
 }

@@ -13,8 +13,8 @@ struct gw_tunnel *
 gw_ike_tunnel_find(struct gw *gw, uint32_t reqid, uint32_t if_id)
 {
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-	if (t->ike->reqid == reqid && t->ike->if_id == if_id && !t->ike->stale)
-		return t;
+		if (t->ike->reqid == reqid && t->ike->if_id == if_id && !t->ike->stale)
+			return t;
 	return NULL;
 }
 
@@ -87,16 +87,16 @@ gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 	struct gw_ike_tunnel *it = t->ike;
 
 	/* one that does not answer may still look at it: a later tick frees it */
-	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || gw_ike_any_late(gw))
+	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || gw_any_late(gw))
 		return false;
 	/* nothing joins it any more, also where it is freed later */
 	it->stale = true;
 	gw_ike_arm(gw, t);
-	if (gw_ike_rules_retry(gw) < 0 || gw_ike_any_late(gw))
+	if (gw_ike_rules_retry(gw) < 0 || gw_any_late(gw))
 		return false;
 	GW_IKE_FOREACH_TUNNEL(gw, other)
-	if (other->ike->successor == t->id)
-		other->ike->successor = GW_NONE;
+		if (other->ike->successor == t->id)
+			other->ike->successor = GW_NONE;
 	/* to workers it has no selectors now: they look at none */
 	gw_tunnel_close(t);
 	free(it->cfg.selectors);
@@ -120,7 +120,7 @@ gw_ike_tunnel_ends_refresh(struct gw_tunnel *t)
 		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
 		struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
 
-		if (prm->dir != IPSEC_PCPU_OUT)
+		if (prm->dir != IPSEC_PCPU_OUT || t->sas[i]->ike->stale)
 			continue;
 		gw_ike_tunnel_ends(t, &src, &dst);
 		return;

@@ -33,7 +33,7 @@ struct gw_ike_new_sa {
 	uint64_t hard_s;
 	bool initiator; /* the daemon began the exchange: the peer has its inbound SA already */
 	bool replayed; /* said again after a HELLO, may be there already */
-	bool any_sport; /* inbound in UDP: the peer's port is not told */
+	bool choose_sport; /* outbound in UDP: its source port was drawn by lot, we may choose */
 	char name[GW_IKE_NAME_LEN]; /* of the connection; printable; may be "" */
 };
 

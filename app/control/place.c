@@ -599,9 +599,10 @@ void
 gw_places_tick(struct gw *gw)
 {
 	/* a worker that does not answer would make us wait: not in a tick */
-	for (unsigned int w = 0; w < gw->n_workers; w++)
-		if (gw_worker_is_late(gw, w))
-			return;
+	if (gw_any_late(gw))
+		return;
 	for (unsigned int i = 0; i < gw->n_tunnels; i++)
 		settle(gw, &gw->tunnel[i]);
+	if (!gw_any_late(gw))
+		gw_zombies_reap(gw);
 }

@@ -7,6 +7,7 @@
  *	out esn 00112233445566778899aabbccddeeff 16777216
  *	in - ...
  *	peer - ...
+ *	ike esn ...
  *	end 3 0123456789abcdef
  *
  * one line for each key and kind, then their number and a checksum of all
@@ -32,12 +33,12 @@
 #define LABEL_WHOLE "dpdk-pcpu-gw whole key 1"
 #define MAX_FILE (64 << 20) /* bytes */
 
-static const char *const kinds[] = {"in", "out", "peer"};
+static const char *const kinds[] = {"in", "out", "peer", "ike"};
 
 struct gw_reserve {
 	char *path; /* NULL: in memory only */
 	int lock_fd;
-	/* open addressing; an entry with used false is free; none is ever removed */
+	/* open addressing; an entry with used false is free */
 	struct entry {
 		struct gw_reserve_key key;
 		bool used;
@@ -305,6 +306,37 @@ gw_reserve_set(struct gw_reserve *res, const struct gw_reserve_key *key)
 	e->key = *key;
 	e->used = true;
 	res->n++;
+	return 0;
+}
+
+unsigned int
+gw_reserve_count(const struct gw_reserve *res, enum gw_reserve_kind kind)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < res->size; i++)
+		n += res->table[i].used && res->table[i].key.kind == kind;
+	return n;
+}
+
+int
+gw_reserve_forget(struct gw_reserve *res, enum gw_reserve_kind kind)
+{
+	struct entry *table = calloc(res->size, sizeof(table[0]));
+
+	if (table == NULL)
+		return res->size == 0 ? 0 : -ENOMEM;
+	res->n = 0;
+	for (unsigned int i = 0; i < res->size; i++) {
+		const struct entry *e = &res->table[i];
+
+		if (!e->used || e->key.kind == kind)
+			continue;
+		*find(table, res->size, e->key.id, e->key.kind) = *e;
+		res->n++;
+	}
+	free(res->table);
+	res->table = table;
 	return 0;
 }
 

@@ -48,6 +48,7 @@ enum gw_reserve_kind {
 	GW_RESERVE_IN, /* highest seen */
 	GW_RESERVE_OUT, /* end of the reservation */
 	GW_RESERVE_PEER, /* behind what the peer was told to begin */
+	GW_RESERVE_IKE, /* highest seen, with a key of IKE's; it goes with its SA */
 };
 
 /** What the file knows of one key. */
@@ -100,6 +101,12 @@ bool gw_reserve_known(const struct gw_reserve *res, const uint8_t id[GW_RESERVE_
  * only ever grows, but for an outbound one at gw_reserve_release().
  */
 int gw_reserve_set(struct gw_reserve *res, const struct gw_reserve_key *key);
+
+/** How many numbers of a kind there are. */
+unsigned int gw_reserve_count(const struct gw_reserve *res, enum gw_reserve_kind kind);
+
+/** Forget all numbers of a kind, in memory. 0 or -ENOMEM. */
+int gw_reserve_forget(struct gw_reserve *res, enum gw_reserve_kind kind);
 
 /**
  * Behind which number a peer is to begin with a key of ours for inbound, in

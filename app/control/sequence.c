@@ -4,6 +4,7 @@
  * Sequence numbers that survive a restart: outbound ones are reserved in the
  * state file ahead of use, so that no (key, IV) pair leaves twice; inbound ones
  * are noted, so that old packets stay old and the upper half of an ESN is known.
+ * Of IKE's SAs the inbound ones are noted: charon brings them back to the next run.
  */
 
 #include <errno.h>
@@ -79,6 +80,14 @@ gw_sa_reserve(struct gw *gw, struct gw_sa *sa, struct gw_error *err)
 	return reserve(gw, sa, sa->reserved, GW_RESERVE_OUT);
 }
 
+void
+gw_sa_recall(struct gw *gw, struct gw_sa *sa)
+{
+	if (gw->reserve != NULL && sa->prm.dir == IPSEC_PCPU_IN)
+		sa->prm.seq = RTE_MAX(sa->prm.seq,
+				gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_IKE));
+}
+
 static uint64_t
 seq_of(const struct gw_sa *sa)
 {
@@ -123,17 +132,23 @@ grant(struct gw *gw, struct gw_sa *sa)
 
 typedef bool sa_visit(struct gw *gw, struct gw_sa *sa);
 
-/** Those with static keys; how many said true. */
+/** Those of IKE, or those with static keys; how many said true. */
 static unsigned int
-for_each_sa(struct gw *gw, sa_visit *visit)
+visit_sas(struct gw *gw, bool ike, sa_visit *visit)
 {
 	unsigned int n = 0;
 
 	for (unsigned int t = 0; t < gw->n_tunnels; t++)
 		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			if (gw->tunnel[t].ike == NULL)
+			if ((gw->tunnel[t].ike != NULL) == ike)
 				n += visit(gw, gw->tunnel[t].sas[i]);
 	return n;
+}
+
+static unsigned int
+for_each_sa(struct gw *gw, sa_visit *visit)
+{
+	return visit_sas(gw, false, visit);
 }
 
 static bool
@@ -143,23 +158,60 @@ visit_grant(struct gw *gw, struct gw_sa *sa)
 	return true;
 }
 
+/** How far an inbound SA has come since that was noted. */
+static uint64_t
+unnoted(const struct gw *gw, const struct gw_sa *sa)
+{
+	enum gw_reserve_kind kind = sa->ike != NULL ? GW_RESERVE_IKE : GW_RESERVE_IN;
+
+	if (sa->prm.dir != IPSEC_PCPU_IN)
+		return 0;
+	return seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, kind);
+}
+
 static bool
 visit_note_in(struct gw *gw, struct gw_sa *sa)
 {
-	uint64_t seq = seq_of(sa);
+	return unnoted(gw, sa) != 0 && reserve(gw, sa, seq_of(sa), GW_RESERVE_IN) == 0;
+}
 
-	if (sa->prm.dir != IPSEC_PCPU_IN ||
-			seq == gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_IN))
-		return false;
-	return reserve(gw, sa, seq, GW_RESERVE_IN) == 0;
+static bool
+visit_note_ike(struct gw *gw, struct gw_sa *sa)
+{
+	return sa->prm.dir == IPSEC_PCPU_IN && reserve(gw, sa, seq_of(sa), GW_RESERVE_IKE) == 0;
+}
+
+static bool
+visit_is_unnoted(struct gw *gw, struct gw_sa *sa)
+{
+	return unnoted(gw, sa) != 0;
+}
+
+static bool
+visit_is_in(struct gw *gw, struct gw_sa *sa)
+{
+	return sa->prm.dir == IPSEC_PCPU_IN;
 }
 
 static bool
 visit_in_far(struct gw *gw, struct gw_sa *sa)
 {
-	return sa->prm.dir == IPSEC_PCPU_IN &&
-			seq_of(sa) - gw_reserve_get(gw->reserve, sa->reserve_id, GW_RESERVE_IN) >=
-			NOTE_IN_PACKETS;
+	return unnoted(gw, sa) >= NOTE_IN_PACKETS;
+}
+
+/** Only SAs that there are; those of the run before are known until charon has said which are. */
+static unsigned int
+note_ike(struct gw *gw)
+{
+	bool others = gw->ike_known &&
+			gw_reserve_count(gw->reserve, GW_RESERVE_IKE) !=
+					visit_sas(gw, true, visit_is_in);
+
+	if (!others && visit_sas(gw, true, visit_is_unnoted) == 0)
+		return 0;
+	if (others && gw_reserve_forget(gw->reserve, GW_RESERVE_IKE) < 0)
+		return 0;
+	return visit_sas(gw, true, visit_note_ike) + others;
 }
 
 /** Is it time to write inbound numbers, some time after the file was written last? */
@@ -169,7 +221,7 @@ notes_due(struct gw *gw, uint64_t since)
 	if (since < NOTE_IN_MIN_NS)
 		return false;
 	return since >= NOTE_IN_MAX_NS || gw->reserve_failed > 0 ||
-			for_each_sa(gw, visit_in_far) > 0;
+			for_each_sa(gw, visit_in_far) > 0 || visit_sas(gw, true, visit_in_far) > 0;
 }
 
 void
@@ -184,7 +236,7 @@ gw_reservations_tick(struct gw *gw)
 	n = for_each_sa(gw, extend);
 	if (n == 0 && !notes_due(gw, now - gw->reserve_noted))
 		return;
-	n += for_each_sa(gw, visit_note_in);
+	n += for_each_sa(gw, visit_note_in) + note_ike(gw);
 	gw->reserve_noted = now;
 	if (n == 0 && gw->reserve_failed == 0)
 		return;
@@ -247,6 +299,7 @@ gw_tunnels_release(struct gw *gw)
 	if (gw->reserve == NULL)
 		return;
 	for_each_sa(gw, visit_release);
+	note_ike(gw);
 	if (gw_reserve_commit(gw->reserve, &err) < 0)
 		GW_LOG(ERR, "%s: the next start goes on behind the last reservation", err.text);
 }

@@ -95,7 +95,9 @@ make_sa(struct gw *gw, struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *p
 	if (sa->sa == NULL)
 		goto fail;
 	/* IKE makes a fresh key each time: it repeats no IV, whatever was before */
-	if (ike == NULL && gw_sa_reserve(gw, sa, err) < 0)
+	if (ike != NULL)
+		gw_sa_recall(gw, sa);
+	else if (gw_sa_reserve(gw, sa, err) < 0)
 		goto refused;
 	rc = ipsec_pcpu_sa_init(gw->ctx, sa->sa, &sa->prm);
 	if (rc < 0)
@@ -370,17 +372,10 @@ gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa
 	}
 	gw_place_successor(t, sa);
 	rc = sa->prm.dir == IPSEC_PCPU_IN ? gw_place_inbound(gw, t, sa) : gw_place_outbound(gw, t);
-	if (rc == -ETIMEDOUT) {
-		gw_error_set(err, NULL, 0,
-				"SA 0x%08x: a worker does not answer; the SA stays, installed as far "
-				"as it got; \"show workers\" and the log say more",
-				csa->prm.spi);
-		return rc;
-	}
-	if (rc < 0) {
+	if (rc < 0 && rc != -ETIMEDOUT) {
 		struct gw_error ignored;
 
-		gw_sa_del(gw, t, sa->prm.dir, sa->prm.spi, &ignored);
+		gw_sa_remove(gw, t, sa, &ignored);
 		gw_error_set(err, NULL, 0, "SA 0x%08x cannot be installed: %s", csa->prm.spi,
 				rc == -ENOSPC ? "the SA table is full: raise max_sas"
 						: rc == -EEXIST ? "there is one of that SPI"
@@ -388,7 +383,19 @@ gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa
 		return rc;
 	}
 	gw_steering_add(gw, sa);
-	return gw_view_update(gw, err);
+	if (gw_view_update(gw, err) < 0) {
+		struct gw_error ignored;
+
+		/* what is refused must not carry packets */
+		gw_sa_remove(gw, t, sa, &ignored);
+		return -ENOMEM;
+	}
+	if (rc == -ETIMEDOUT)
+		gw_error_set(err, NULL, 0,
+				"SA 0x%08x: a worker does not answer; the SA stays, installed as far "
+				"as it got; \"show workers\" and the log say more",
+				csa->prm.spi);
+	return rc;
 }
 
 /** Where it stands in the list. */
@@ -403,16 +410,13 @@ index_of(const struct gw_tunnel *t, const struct gw_sa *sa)
 }
 
 int
-gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
-		struct gw_error *err)
+gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
 {
-	struct gw_sa *sa = gw_tunnel_sa(t, dir, spi, err);
 	struct gw_sa **zombies;
+	struct gw_error ignored;
 	unsigned int at;
 	int rc;
 
-	if (sa == NULL)
-		return -ENOENT;
 	zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
 	if (zombies == NULL) {
 		gw_error_set(err, NULL, 0, "no memory");
@@ -425,21 +429,71 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 	t->n_sas--;
 	if (sa->pair != NULL)
 		sa->pair->pair = NULL;
-	rc = dir == IPSEC_PCPU_IN ? gw_unplace_inbound(gw, sa) : gw_unplace_outbound(gw, t);
+	sa->pair = NULL;
+	rc = sa->prm.dir == IPSEC_PCPU_IN ? gw_unplace_inbound(gw, sa) : gw_unplace_outbound(gw, t);
 	forget_config(gw, t, sa);
 	if (rc < 0) {
 		/* a worker may still send on it: neither memory nor numbers are free */
 		gw->zombies[gw->n_zombies++] = sa;
 		gw_error_set(err, NULL, 0,
-				"SA 0x%08x is removed, but %s: its memory is kept until the gateway "
-				"ends",
-				spi,
+				"SA 0x%08x is removed, but %s: its memory is kept until it does",
+				sa->prm.spi,
 				rc == -ETIMEDOUT ? "a worker does not answer and may still use it"
 						 : strerror(-rc));
+		gw_view_update(gw, &ignored);
 		return rc;
 	}
 	if (sa->ike == NULL)
 		gw_sa_release(gw, sa);
 	free_sa(sa);
 	return gw_view_update(gw, err);
+}
+
+int
+gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t spi,
+		struct gw_error *err)
+{
+	struct gw_sa *sa = gw_tunnel_sa(t, dir, spi, err);
+
+	return sa == NULL ? -ENOENT : gw_sa_remove(gw, t, sa, err);
+}
+
+bool
+gw_inbound_has(const struct gw *gw, uint32_t spi)
+{
+	for (unsigned int t = 0; t < gw->n_tunnels; t++)
+		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
+			if (gw->tunnel[t].sas[i]->prm.dir == IPSEC_PCPU_IN &&
+					gw->tunnel[t].sas[i]->prm.spi == spi)
+				return true;
+	return false;
+}
+
+/** All workers have answered since: may none of them have it any more? */
+static bool
+is_dead(struct gw *gw, struct gw_sa *sa)
+{
+	if (sa->prm.dir == IPSEC_PCPU_OUT)
+		return !gw->tunnel[sa->tunnel].unsettled;
+	/* a worker that could not even be told has it still; not so where its SPI is another's */
+	return !gw_inbound_has(gw, sa->prm.spi) && gw_unplace_inbound(gw, sa) == 0;
+}
+
+void
+gw_zombies_reap(struct gw *gw)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < gw->n_zombies; i++) {
+		struct gw_sa *sa = gw->zombies[i];
+
+		if (gw_any_late(gw) || !is_dead(gw, sa)) {
+			gw->zombies[n++] = sa;
+			continue;
+		}
+		if (sa->ike == NULL)
+			gw_sa_release(gw, sa);
+		free_sa(sa);
+	}
+	gw->n_zombies = n;
 }

@@ -223,15 +223,32 @@ gw_workers_launch(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-/**
- * A worker that does not answer is logged: what it has is not known. Whatever it answers
- * later, it has handled all that came before.
- */
-static int
-await(struct gw *gw, unsigned int worker, struct gw_msg *posted, struct gw_msg *msg)
+bool
+gw_worker_is_late(struct gw *gw, unsigned int worker)
 {
 	struct gw_worker_ctl *c = &gw->worker[worker];
-	int rc = gw_msg_await(c->w, posted, msg);
+
+	if (c->late != NULL && gw_msg_answered(c->w, c->late))
+		c->late = NULL;
+	return c->late != NULL;
+}
+
+/**
+ * A worker that does not answer is logged: what it has is not known. Whatever it answers
+ * later, it has handled all that came before. One that was @p late already is not waited for
+ * again: who asks for ten things would wait ten times.
+ */
+static int
+await(struct gw *gw, unsigned int worker, struct gw_msg *posted, struct gw_msg *msg, bool late)
+{
+	struct gw_worker_ctl *c = &gw->worker[worker];
+	int rc;
+
+	if (late) {
+		c->late = posted;
+		return -ETIMEDOUT;
+	}
+	rc = gw_msg_await(c->w, posted, msg);
 
 	if (rc == -ETIMEDOUT)
 		GW_LOG(ERR, "worker %u (lcore %u) does not answer", worker, c->w->lcore);
@@ -243,6 +260,7 @@ int
 gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg)
 {
 	struct gw_worker_ctl *c = &gw->worker[worker];
+	bool late = gw_worker_is_late(gw, worker);
 	struct gw_msg *posted;
 	int rc;
 
@@ -251,13 +269,14 @@ gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg)
 		return msg->result;
 	}
 	rc = gw_msg_post(c->w, msg, &posted);
-	return rc < 0 ? rc : await(gw, worker, posted, msg);
+	return rc < 0 ? rc : await(gw, worker, posted, msg, late);
 }
 
 int
 gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[])
 {
 	struct gw_msg *posted[GW_MAX_WORKERS] = {NULL};
+	bool late[GW_MAX_WORKERS] = {false};
 	int rc[GW_MAX_WORKERS] = {0};
 	int worst = 0;
 
@@ -265,12 +284,13 @@ gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[])
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		if (!to[i])
 			continue;
+		late[i] = gw_worker_is_late(gw, i);
 		rc[i] = gw->worker[i].running ? gw_msg_post(gw->worker[i].w, &msg[i], &posted[i])
 					      : gw_tell(gw, i, &msg[i]);
 	}
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		if (posted[i] != NULL)
-			rc[i] = await(gw, i, posted[i], &msg[i]);
+			rc[i] = await(gw, i, posted[i], &msg[i], late[i]);
 		/* the worst is one that has not answered */
 		if (worst == 0 || rc[i] == -ETIMEDOUT)
 			worst = rc[i];
@@ -289,16 +309,6 @@ gw_tell_all(struct gw *gw, const struct gw_msg *msg)
 		to[i] = true;
 	}
 	return gw_tell_each(gw, m, to);
-}
-
-bool
-gw_worker_is_late(struct gw *gw, unsigned int worker)
-{
-	struct gw_worker_ctl *c = &gw->worker[worker];
-
-	if (c->late != NULL && gw_msg_answered(c->w, c->late))
-		c->late = NULL;
-	return c->late != NULL;
 }
 
 /**

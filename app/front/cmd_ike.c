@@ -3,6 +3,7 @@
 /* show ike. */
 
 #include <errno.h>
+#include <stdlib.h>
 
 #include "../control/ike.h"
 #include "commands.h"
@@ -77,18 +78,23 @@ pending(struct gw_doc *doc, const struct gw *gw)
 			{"next_s", "not again for s", GW_KIND_SECONDS},
 	};
 	struct gw_table *t = gw_doc_table(doc, "acquires", NULL, columns, RTE_DIM(columns));
-	struct gw_ike_pending p;
+	unsigned int n = gw_ike_pendings(gw, NULL, 0);
+	struct gw_ike_pending *p = calloc(n + 1, sizeof(*p));
 
-	for (unsigned int i = 0; gw_ike_pending(gw, i, &p); i++) {
-		gw_cell_text(t, p.tunnel);
-		gw_cell_num(t, p.reqid);
-		if (p.cpu != IPSEC_PCPU_ANY)
-			gw_cell_num(t, p.cpu);
+	if (p == NULL)
+		return;
+	gw_ike_pendings(gw, p, n);
+	for (unsigned int i = 0; i < n; i++) {
+		gw_cell_text(t, p[i].tunnel);
+		gw_cell_num(t, p[i].reqid);
+		if (p[i].cpu != IPSEC_PCPU_ANY)
+			gw_cell_num(t, p[i].cpu);
 		else
 			gw_cell_none(t);
-		gw_cell_num(t, p.tries);
-		gw_cell_real(t, p.next_s);
+		gw_cell_num(t, p[i].tries);
+		gw_cell_real(t, p[i].next_s);
 	}
+	free(p);
 }
 
 int
@@ -99,7 +105,7 @@ gw_cmd_show_ike(struct gw_cmd *cmd)
 
 	if (!gw_ike_status(cmd->gw, &s)) {
 		gw_error_set(&cmd->err, NULL, 0,
-				"there is no IKE: ike_socket = \"/run/dpdk-pcpu-gw/ike.sock\" in the "
+				"there is no IKE: ike_socket = \"/run/dpdk-pcpu-gw-ike.sock\" in the "
 				"configuration lets charon connect");
 		return -ENOENT;
 	}

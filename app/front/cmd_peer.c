@@ -120,15 +120,12 @@ show(struct gw_cmd *cmd, const struct gw_tunnel *t, const struct gw_config *file
 int
 gw_cmd_show_peer(struct gw_cmd *cmd)
 {
-	const struct gw_tunnel *t = gw_tunnel_find(cmd->gw, gw_cmd_arg(cmd, "TUNNEL"));
+	const struct gw_tunnel *t = gw_cmd_static_tunnel(cmd);
 	struct gw_config file;
 	int rc;
 
-	if (t == NULL) {
-		gw_error_set(&cmd->err, NULL, 0, "there is no tunnel \"%s\"",
-				gw_cmd_arg(cmd, "TUNNEL"));
+	if (t == NULL)
 		return -ENOENT;
-	}
 	if (!gw_cmd_has(cmd, "keys"))
 		return show(cmd, t, NULL);
 	if (cmd->gw->cfg.file == NULL) {

@@ -77,16 +77,15 @@ tunnel_of(struct gw_cmd *cmd)
 	return t;
 }
 
-/** The same where its SAs are ours to make and remove. */
-static struct gw_tunnel *
-own_tunnel(struct gw_cmd *cmd)
+struct gw_tunnel *
+gw_cmd_static_tunnel(struct gw_cmd *cmd)
 {
 	struct gw_tunnel *t = tunnel_of(cmd);
 
 	if (t == NULL || t->ike == NULL)
 		return t;
 	gw_error_set(&cmd->err, NULL, 0,
-			"tunnel \"%s\" is IKE's: swanctl --rekey and --terminate change its SAs",
+			"tunnel \"%s\" is IKE's: it is for swanctl to change its SAs, at both ends",
 			t->cfg->name);
 	return NULL;
 }
@@ -94,7 +93,7 @@ own_tunnel(struct gw_cmd *cmd)
 int
 gw_cmd_sa_add(struct gw_cmd *cmd)
 {
-	struct gw_tunnel *t = own_tunnel(cmd);
+	struct gw_tunnel *t = gw_cmd_static_tunnel(cmd);
 	const struct ipsec_pcpu_sa_params *from;
 	struct gw_config_sa sa = {0};
 	int rc;
@@ -133,7 +132,7 @@ gw_cmd_sa_move(struct gw_cmd *cmd)
 int
 gw_cmd_sa_del(struct gw_cmd *cmd)
 {
-	struct gw_tunnel *t = own_tunnel(cmd);
+	struct gw_tunnel *t = gw_cmd_static_tunnel(cmd);
 
 	if (t == NULL)
 		return -ENOENT;

@@ -36,6 +36,9 @@ int gw_commands_run(const struct gw_cmds *cmds, struct gw *gw, const char *line,
 /** Write a document as the line asked for, and free it. NULL: there was no memory for it. */
 int gw_cmd_show(struct gw_cmd *cmd, struct gw_doc *doc);
 
+/** The tunnel that the line names, if its SAs are not IKE's; NULL: the command's error is set. */
+struct gw_tunnel *gw_cmd_static_tunnel(struct gw_cmd *cmd);
+
 /** Is @p cmd to answer as JSON? */
 bool gw_cmd_json(const struct gw_cmd *cmd);
 

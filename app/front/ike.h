@@ -30,7 +30,7 @@
 #include <stdint.h>
 
 #define IKE_VERSION 1 /* goes up with each change of this file */
-#define IKE_SOCKET_PATH "/run/dpdk-pcpu-gw/ike.sock"
+#define IKE_SOCKET_PATH "/run/dpdk-pcpu-gw-ike.sock"
 #define IKE_KEY_MAX 80 /* bytes, with the salt of an AEAD */
 #define IKE_NAME_MAX 32 /* with its end */
 #define IKE_CPU_NONE 0xffffffffu /* of the fallback */
@@ -101,6 +101,7 @@ enum ike_sa_flag {
 	IKE_SA_COPY_ECN = 16, /* the gateway always does, as RFC 6040 says */
 	IKE_SA_INITIATOR = 32, /* we began the exchange */
 	IKE_SA_REPLAYED = 64, /* known from before, see above */
+	IKE_SA_ANY_SPORT = 128, /* outbound: source port drawn by lot, the gateway may choose */
 };
 
 /* ENOTSUP: an algorithm, or a combination, that the gateway does not have; EEXIST: the SPI is
@@ -127,13 +128,15 @@ struct ike_sa_add {
 	uint64_t hard_bytes; /* likewise */
 	uint64_t soft_packets; /* packets */
 	uint64_t hard_packets; /* packets */
-	/* those that charon watches itself, for the console; seconds */
+	/* those that charon watches itself, for the console, and for when it is gone; seconds from
+	 * this message on */
 	uint64_t soft_s;
 	uint64_t hard_s;
 	char name[IKE_NAME_MAX]; /* of the connection, for the console; may be empty */
 };
 
-/* Other addresses; the ports are those that the SA has from now on. */
+/* Other addresses; the ports are those that the SA has from now on. ENOTSUP: it keeps those that
+ * it has, and charon renews it. */
 struct ike_sa_update {
 	struct ike_hdr hdr;
 	struct ike_sa_id sa; /* by what it is known until now */

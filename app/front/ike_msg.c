@@ -19,7 +19,7 @@
 #define AUTH_NONE 1024 /* strongSwan's: no integrity transform */
 #define SA_FLAGS \
 	(IKE_SA_INBOUND | IKE_SA_ENCAP | IKE_SA_ESN | IKE_SA_COPY_DF | IKE_SA_COPY_ECN | \
-			IKE_SA_INITIATOR | IKE_SA_REPLAYED)
+			IKE_SA_INITIATOR | IKE_SA_REPLAYED | IKE_SA_ANY_SPORT)
 #define TTL 64
 #define WINDOW_STEP 64 /* the library's windows are made of words */
 
@@ -249,6 +249,9 @@ get_encap(struct gw_ike_new_sa *sa, const struct ike_sa_add *m, const char **why
 {
 	struct ipsec_pcpu_sa_params *prm = &sa->prm;
 
+	sa->choose_sport = (m->flags & IKE_SA_ANY_SPORT) != 0;
+	if (sa->choose_sport && (prm->dir == IPSEC_PCPU_IN || (m->flags & IKE_SA_ENCAP) == 0))
+		return fail(why, EINVAL, "a source port to be chosen where there is none of ours");
 	/* without UDP charon puts IKE's ports there: they say nothing */
 	if ((m->flags & IKE_SA_ENCAP) == 0)
 		return 0;
@@ -258,10 +261,8 @@ get_encap(struct gw_ike_new_sa *sa, const struct ike_sa_add *m, const char **why
 		return fail(why, EINVAL, "UDP encapsulation without a destination port");
 	if (prm->encap_sport == 0 && prm->dir == IPSEC_PCPU_OUT)
 		return fail(why, EINVAL, "UDP encapsulation without a source port");
-	if (prm->encap_sport == 0) {
-		sa->any_sport = true;
+	if (prm->encap_sport == 0)
 		prm->encap_sport = prm->encap_dport;
-	}
 	return 0;
 }
 

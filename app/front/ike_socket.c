@@ -87,8 +87,9 @@ drop_client(struct client *c, const char *why)
 	}
 	s->charon = NULL;
 	gw_ike_gone(s->gw);
-	GW_LOG(WARNING, "IKE: charon is gone (%s): its SAs go on",
-			why != NULL ? why : "it closed the connection");
+	if (may_log(s))
+		GW_LOG(WARNING, "IKE: charon is gone (%s): its SAs go on",
+				why != NULL ? why : "it closed the connection");
 }
 
 /** It does not block us: a charon that does not read is as good as gone. */
@@ -163,8 +164,11 @@ hello(struct client *c, const struct gw_ike_request *req, struct ike_reply *repl
 	gw_ike_status(s->gw, &st);
 	reply->epoch = st.epoch;
 	reply->workers = s->gw->n_workers;
-	GW_LOG(NOTICE, "IKE: charon is connected%s",
-			req->u.hello.pcpu ? "" : "; it has no SAs for a CPU: strongSwan 6.0.2 has");
+	if (may_log(s))
+		GW_LOG(NOTICE, "IKE: charon is connected%s",
+				req->u.hello.pcpu
+						? ""
+						: "; it has no SAs for a CPU: strongSwan 6.0.2 has");
 	return 0;
 }
 

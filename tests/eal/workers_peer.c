@@ -100,6 +100,16 @@ peer_add(struct peer *peer, enum ipsec_pcpu_dir dir, uint32_t spi, unsigned int 
 	return s;
 }
 
+void
+peer_del(struct peer *peer, uint32_t spi)
+{
+	struct peer_sa *s = peer_find(peer, spi);
+
+	assert_non_null(s);
+	rte_free(s->sa);
+	*s = peer->sa[--peer->n];
+}
+
 struct peer_sa *
 peer_find(struct peer *peer, uint32_t spi)
 {
@@ -143,6 +153,19 @@ check_seq(struct peer_sa *s, uint32_t seq, unsigned int queue)
 	s->last_seq = seq;
 }
 
+/** The outer tuple of an SA is fixed (R14). */
+static void
+check_sport(struct peer_sa *s, const uint8_t *p)
+{
+	const struct rte_udp_hdr *udp = (const void *)(p + sizeof(struct rte_ipv4_hdr));
+	uint16_t sport = rte_be_to_cpu_16(udp->src_port);
+
+	if (s->sport == 0)
+		s->sport = sport;
+	if (s->sport != sport)
+		fail_msg("SA 0x%x sends from port %u and from %u", s->spi, s->sport, sport);
+}
+
 struct peer_sa *
 peer_unseal(struct peer *peer, struct rte_mbuf *m, unsigned int queue)
 {
@@ -158,6 +181,7 @@ peer_unseal(struct peer *peer, struct rte_mbuf *m, unsigned int queue)
 	s = peer_find(peer, rte_be_to_cpu_32(word[0]));
 	if (s == NULL || s->dir != IPSEC_PCPU_IN)
 		fail_msg("a packet with the SPI 0x%x", rte_be_to_cpu_32(word[0]));
+	check_sport(s, p);
 	if (!peer->unordered)
 		check_seq(s, rte_be_to_cpu_32(word[1]), queue);
 	m->l3_len = sizeof(struct rte_ipv4_hdr);

@@ -27,6 +27,7 @@ struct peer_sa {
 	uint64_t packets;
 	uint32_t last_seq; /* inbound: of the last packet */
 	int queue; /* inbound: the gateway's transmit queue its packets came from; -1: none */
+	uint16_t sport; /* inbound: of all its packets; 0: none came yet */
 };
 
 struct peer {
@@ -58,6 +59,9 @@ void peer_close(struct peer *peer);
 /** The mirror of an SA that the gateway has in direction @p dir. */
 struct peer_sa *peer_add(
 		struct peer *peer, enum ipsec_pcpu_dir dir, uint32_t spi, unsigned int pair);
+
+/** From now on a packet with this SPI is one that should not come. Others may move in memory. */
+void peer_del(struct peer *peer, uint32_t spi);
 
 /** NULL where there is none. */
 struct peer_sa *peer_find(struct peer *peer, uint32_t spi);

@@ -26,6 +26,7 @@ struct site_conf {
 	unsigned int pairs; /* for workers 0, 1, ... */
 	bool fallback;
 	const char *state_file; /* NULL: none */
+	bool ike; /* no tunnel of the file: IKE makes them */
 };
 
 struct site {
@@ -40,6 +41,11 @@ struct site {
 	uint64_t from_kernel; /* multicast frames of the kernel's own */
 	bool goes_down; /* a port does: the kernel's own frames are dropped there, too */
 	uint64_t other; /* hostile: frames that are none of the log's */
+	/* where set: a packet has come out of the tunnel by this SA */
+	void (*on_sent)(const struct pkt_tag *tag, const struct peer_sa *sa);
+	/* where set: may this packet between the two sides leave in clear? */
+	bool (*may_be_clear)(const struct pkt_tag *tag);
+	uint64_t clear; /* those that did */
 	/* packets out of the tunnel, by the queue they were put in and the pair of their SA */
 	uint64_t out[NIC_QUEUES][PEER_FALLBACK + 1];
 	/* packets into our side, by the pair of their SA and the queue they came out of */

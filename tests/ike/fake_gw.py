@@ -10,19 +10,7 @@ import select
 import socket
 import threading
 
-from header import NUMBERS, STRUCTS
-
-TYPES = {NUMBERS[f"IKE_{n}"]: n for n in (
-    "HELLO", "ALLOC_SPI", "SA_ADD", "SA_UPDATE", "SA_DEL", "SA_QUERY", "SA_KEEP", "POL_ADD",
-    "POL_DEL", "SYNC_END", "FLUSH")}
-LAYOUT = {"HELLO": "hello", "ALLOC_SPI": "alloc_spi", "SA_ADD": "sa_add", "SA_UPDATE": "sa_update",
-          "SA_DEL": "sa_ref", "SA_QUERY": "sa_ref", "SA_KEEP": "sa_ref", "POL_ADD": "policy",
-          "POL_DEL": "policy", "SYNC_END": "sync_end", "FLUSH": "flush"}
-
-
-def layout(name):
-    """The struct of a message."""
-    return STRUCTS[f"ike_{name}"]
+from ike_h import LAYOUT, NUMBERS, TYPES, layout
 
 
 class FakeGateway:
@@ -34,7 +22,7 @@ class FakeGateway:
         self.log = []  # (name, message) of all requests
         self.sas = {}  # spi: message
         self.policies = []
-        self.refuse = {}  # name: errno
+        self.refuse = {}  # name: errno, or a function of the message that gives one or 0
         self.silent = set()  # names that are not answered
         self.used = {}  # spi: (bytes, packets, idle_s)
         self.connection = self.listener = self.thread = None
@@ -109,7 +97,9 @@ class FakeGateway:
                 return
             reply = layout("reply")()
             reply.hdr.type, reply.hdr.id = NUMBERS["IKE_REPLY"], head.id
-            reply.status = self.refuse.get(name, 0) or self._do(name, message, reply)
+            refuse = self.refuse.get(name, 0)
+            reply.status = (refuse(message) if callable(refuse) else refuse) \
+                or self._do(name, message, reply)
             self._send(reply)
 
     def _do(self, name, message, reply):
@@ -120,14 +110,8 @@ class FakeGateway:
             reply.spi = socket.htonl(self.next_spi)
         elif name == "SA_ADD":
             self.sas[message.sa.spi] = message
-        elif name in ("SA_KEEP", "SA_UPDATE", "SA_QUERY"):
-            if message.sa.spi not in self.sas:
-                return errno.ENOENT
-            if name == "SA_QUERY":
-                reply.bytes, reply.packets, reply.idle_s = \
-                    self.used.get(message.sa.spi, (0, 0, 0))
-        elif name == "SA_DEL":
-            return 0 if self.sas.pop(message.sa.spi, None) else errno.ENOENT
+        elif name in ("SA_KEEP", "SA_UPDATE", "SA_QUERY", "SA_DEL"):
+            return self._do_sa(name, message, reply)
         elif name == "POL_ADD":
             self.policies.append(message)
         elif name == "POL_DEL":
@@ -138,6 +122,30 @@ class FakeGateway:
                     return 0
             return errno.ENOENT
         return 0
+
+    def _do_sa(self, name, message, reply):
+        sa = self.sas.get(message.sa.spi)
+        if sa is None or bytes(sa.sa.dst.addr) != bytes(message.sa.dst.addr):
+            return errno.ENOENT
+        if name == "SA_QUERY":
+            reply.bytes, reply.packets, reply.idle_s = self.used.get(message.sa.spi, (0, 0, 0))
+        elif name == "SA_UPDATE":
+            sa.sa.dst, sa.src = message.new_dst, message.new_src
+        elif name == "SA_DEL":
+            del self.sas[message.sa.spi]
+        return 0
+
+    def refuse_moves(self):
+        """As the gateway: an SA keeps our address, and an outbound one the peer's as well."""
+        def refuse(message):
+            sa = self.sas.get(message.sa.spi)
+            if sa is None:
+                return 0
+            now = [sa.sa.dst] if sa.flags & NUMBERS["IKE_SA_INBOUND"] else [sa.sa.dst, sa.src]
+            want = (message.new_dst, message.new_src)
+            same = all(bytes(a.addr) == bytes(b.addr) for a, b in zip(now, want))
+            return 0 if same else errno.ENOTSUP
+        self.refuse["SA_UPDATE"] = refuse
 
     def _send(self, message):
         with self.lock:

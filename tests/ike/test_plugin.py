@@ -14,8 +14,8 @@ import unittest
 
 import swan
 from charon import Charon, connection
-from fake_gw import FakeGateway, layout
-from header import NUMBERS
+from fake_gw import FakeGateway
+from ike_h import NUMBERS, layout
 from lab import OTHER, SIDES
 from netns import Failed, Namespace, wait_for
 
@@ -66,7 +66,7 @@ class World:
 
     count = 0
 
-    def __init__(self, child=None, connection=None, selectors=None):
+    def __init__(self, child=None, connection=None, selectors=None, settings=None):
         World.count += 1
         self.selectors = selectors
         self.prefix = f"ikp{os.getpid()}-{World.count}"
@@ -76,6 +76,7 @@ class World:
         atexit.register(self.close)
         self.nodes = [Node(self, name) for name in SIDES]
         self.a, self.b = self.nodes
+        self.a.charon.settings |= settings or {}
         self.a.ns.ip("link", "add", "wan", "type", "veth", "peer", "name", "wan", "netns",
                      self.b.ns.name)
         for node in self.nodes:
@@ -151,6 +152,16 @@ class Plugin(PluginTest):
         for node in w.nodes:
             for sa in node.gw.sas.values():
                 self.assertNotIn(bytes(sa.enc_key[:16]).hex(), node.charon.log().lower())
+
+    def test_hello(self):
+        """What the plugin says of itself: this version of the protocol, SAs for a CPU."""
+        w = self.up(cpus=())
+        for node in w.nodes:
+            self.assertEqual(node.gw.log[0][0], "HELLO")
+            hello = node.gw.log[0][1]
+            self.assertEqual(hello.version, NUMBERS["IKE_VERSION"])
+            self.assertEqual(bool(hello.pcpu), w.swan.has_per_cpu_sas())
+            self.assertNotEqual(hello.generation, 0)
 
     def test_end_in_order(self):
         """charon that ends deletes all, one by one; nothing is left in either gateway."""
@@ -294,6 +305,30 @@ class Plugin(PluginTest):
         w.b.gw.refuse["ALLOC_SPI"] = w.a.gw.refuse["ALLOC_SPI"] = errno.ENOSPC
         self.eventually("no SAs any more", lambda: not w.a.gw.sas and not w.b.gw.sas, 20)
 
+    def test_lifetimes_told(self):
+        """The gateway hears all limits of both directions; a new one what is left of the time."""
+        limits = {"rekey_time": "600s", "life_time": "900s", "rand_time": "10s",
+                  "rekey_bytes": "5000000", "life_bytes": "6000000", "rand_bytes": "1000",
+                  "rekey_packets": "50000", "life_packets": "60000", "rand_packets": "10"}
+        w = self.up(child=limits)
+        for node in w.nodes:
+            self.assertEqual(len(node.gw.sas), 6)
+            for sa in node.gw.sas.values():
+                for kind, soft, hard, spread in (("s", 600, 900, 10),
+                                                 ("bytes", 5000000, 6000000, 1000),
+                                                 ("packets", 50000, 60000, 10)):
+                    self.assertEqual(getattr(sa, f"hard_{kind}"), hard)
+                    self.assertIn(getattr(sa, f"soft_{kind}"), range(soft - spread, soft + 1))
+        old = {spi: w.a.gw.sas[spi].soft_s for spi in w.a.gw.inbound()}
+        w.b.gw.refuse["ALLOC_SPI"] = errno.ENOSPC  # no successors
+        time.sleep(2)
+        w.a.gw.stop()
+        w.a.gw.start()
+        self.eventually("the replay", lambda: w.a.gw.count("SYNC_END") == 1)
+        for spi, soft_s in old.items():
+            self.assertIn(w.a.gw.sas[spi].hard_s, range(880, 899))
+            self.assertIn(w.a.gw.sas[spi].soft_s, range(soft_s - 20, soft_s - 1))
+
     def test_counters(self):
         """charon shows what the gateway counts, and it grows over a restart of the gateway."""
         w = self.up(cpus=())
@@ -390,6 +425,101 @@ class Plugin(PluginTest):
         time.sleep(0.5)
         self.assertEqual(w.a.charon.list_sas()[0]["remote-port"], "4500")
         self.assertEqual(w.a.gw.count("SA_UPDATE"), 0)
+
+    def test_port_of_ike(self):
+        """Where charon's port for UDP is another one than 4500: it is IKE's all the same."""
+        w = self.up(cpus=(0,), connection={"encap": "yes"}, settings={"port_nat_t": 4600})
+        for node, port in ((w.a, 4600), (w.b, 4500)):
+            self.assertEqual(self.sports(node), {(port, False)})
+
+    def test_port_by_lot(self):
+        """With a port for each SA the gateway hears that it may have another one."""
+        w = self.up(cpus=(0,), connection={"encap": "yes"}, child={"per_cpu_sas": "encap"},
+                    settings={"port_nat_t": 4600})
+        for node in w.nodes:
+            self.assertEqual({by_lot for _, by_lot in self.sports(node)}, {True})
+            self.assertFalse({4500, 4600} & {port for port, _ in self.sports(node)})
+
+    def test_port_without_udp(self):
+        """There is none, and so none to be chosen."""
+        w = self.up(cpus=(0,), child={"per_cpu_sas": "encap"})
+        for node in w.nodes:
+            self.assertEqual({by_lot for _, by_lot in self.sports(node)}, {False})
+
+    @staticmethod
+    def sports(node):
+        """(source port, is it drawn by lot?) of outbound SAs; no inbound one is said to be."""
+        lot = NUMBERS["IKE_SA_ANY_SPORT"]
+        if any(node.gw.sas[spi].flags & lot for spi in node.gw.inbound()):
+            raise AssertionError("an inbound SA has a port by lot")
+        sas = [node.gw.sas[spi] for spi in node.gw.outbound()]
+        return {(socket.ntohs(sa.src.port), bool(sa.flags & lot)) for sa in sas}
+
+    def mobile(self):
+        """Two with MOBIKE, whose gateways do not move SAs; a has a second address."""
+        w = self.up(cpus=(0,), connection={"mobike": "yes"})
+        w.a.ns.sysctl("net.ipv4.conf.all.promote_secondaries", 1)
+        w.a.ns.ip("addr", "add", f"{SIDES['a']['wan2']}/24", "dev", "wan")
+        for node in w.nodes:
+            node.gw.refuse_moves()
+        return w
+
+    def moved(self, w, old, seconds=PATIENCE_S):
+        """New SAs have come, to and from the new address, and nothing is left of the old ones."""
+        wan2 = socket.inet_aton(SIDES["a"]["wan2"])
+
+        def ends(node):
+            with node.gw.lock:
+                return {bytes((sa.sa.dst if inbound else sa.src).addr[:4])
+                        for sa in node.gw.sas.values()
+                        for inbound in [sa.flags & NUMBERS["IKE_SA_INBOUND"]]}
+        for node in w.nodes:
+            self.eventually("the end of the old SAs", lambda n=node: not old & set(n.gw.sas),
+                            seconds)
+            self.eventually("two pairs", lambda n=node: len(n.gw.outbound()) == 2
+                            and len(n.gw.inbound()) == 2)
+            self.eventually("the end of their policies", lambda n=node: {
+                p.spi for p in n.gw.policies} == {0} | n.gw.inbound() | n.gw.outbound())
+            self.assertEqual(node.spis("out"), node.gw.outbound())
+            self.assertEqual(node.spis("in"), node.gw.inbound())
+        self.assertEqual(ends(w.a), {wan2})
+
+    def test_move_refused(self):
+        """The gateway does not move SAs: charon rekeys them at both sides, and none is left."""
+        w = self.mobile()
+        old = set(w.a.gw.sas) | set(w.b.gw.sas)
+        w.a.ns.ip("addr", "del", f"{SIDES['a']['wan']}/24", "dev", "wan")
+        self.moved(w, old)
+        for node in w.nodes:
+            self.assertIn("unable to move SA", node.charon.log())
+
+    def test_move_without_gateway(self):
+        """It is away meanwhile: the same, as soon as it is back."""
+        w = self.mobile()
+        old = set(w.a.gw.sas) | set(w.b.gw.sas)
+        w.a.gw.stop()
+        w.a.ns.ip("addr", "del", f"{SIDES['a']['wan']}/24", "dev", "wan")
+        self.eventually("a failure", lambda: "unable to move SA" in w.a.charon.log())
+        w.a.gw.start()
+        self.moved(w, old)
+
+    def test_expire_after_refused_move(self):
+        """charon looks for a CHILD_SA by where IKE is now: so events name that."""
+        w = self.mobile()
+        old = set(w.a.gw.sas) | set(w.b.gw.sas)
+        inbound = w.a.gw.inbound()
+        for node in w.nodes:
+            node.gw.refuse["ALLOC_SPI"] = errno.ENOSPC  # no successors for now
+        w.a.ns.ip("addr", "del", f"{SIDES['a']['wan']}/24", "dev", "wan")
+        for node in w.nodes:
+            self.eventually("failures", lambda n=node: n.charon.log().count(
+                "CHILD_SA rekeying failed, trying again") >= 2)
+        self.assertTrue(inbound <= w.a.gw.inbound())
+        for node in w.nodes:
+            del node.gw.refuse["ALLOC_SPI"]
+        for spi in inbound:
+            w.a.gw.expire(spi)
+        self.moved(w, old, 4)  # charon by itself tries again in 5 to 15 s
 
     def test_unsupported(self):
         """What the gateway does not have is refused, with a sentence."""

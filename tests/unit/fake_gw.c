@@ -336,15 +336,16 @@ gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 	return gw->ike != NULL;
 }
 
-bool
-gw_ike_pending(const struct gw *gw, unsigned int i, struct gw_ike_pending *p)
+unsigned int
+gw_ike_pendings(const struct gw *gw, struct gw_ike_pending *p, unsigned int max)
 {
-	*p = (struct gw_ike_pending){.tunnel = "paris",
-			.reqid = 5,
-			.cpu = i == 0 ? IPSEC_PCPU_ANY : 1,
-			.tries = 3,
-			.next_s = 4.25};
-	return i < 2;
+	for (unsigned int i = 0; i < RTE_MIN(max, 2u); i++)
+		p[i] = (struct gw_ike_pending){.tunnel = "paris",
+				.reqid = 5,
+				.cpu = i == 0 ? IPSEC_PCPU_ANY : 1,
+				.tries = 3,
+				.next_s = 4.25};
+	return 2;
 }
 
 int

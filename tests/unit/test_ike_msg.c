@@ -218,8 +218,9 @@ test_inbound(void **state)
 	assert_int_equal(prm->family, AF_INET);
 	assert_memory_equal(&prm->saddr, m.sa_add.src.addr, 4);
 	assert_memory_equal(&prm->daddr, m.sa_add.sa.dst.addr, 4);
-	assert_true(req.u.new_sa.any_sport);
+	assert_int_equal(prm->encap_sport, 4500); /* any: ours, for want of one */
 	assert_int_equal(prm->encap_dport, 4500);
+	assert_false(req.u.new_sa.choose_sport);
 	assert_int_equal(prm->hard_bytes, 2000);
 	assert_int_equal(req.u.new_sa.soft_bytes, 1000);
 	assert_int_equal(req.u.new_sa.reqid, 7);
@@ -251,6 +252,25 @@ test_outbound(void **state)
 	assert_int_equal(prm->replay_window, 0);
 	assert_true(req.u.new_sa.initiator);
 	assert_string_equal(req.u.new_sa.name, "a_[1m_b_c");
+}
+
+static void
+test_sport(void **state)
+{
+	union ike_any m = good(IKE_SA_ADD);
+	struct gw_ike_request req;
+	const struct ipsec_pcpu_sa_params *prm = &req.u.new_sa.prm;
+
+	(void)state;
+	m.sa_add.flags = IKE_SA_ENCAP;
+	m.sa_add.src.port = htons(50000); /* IKE's own */
+	assert_int_equal(decode_msg(&m, &req), 0);
+	assert_false(req.u.new_sa.choose_sport);
+	m.sa_add.flags = IKE_SA_ENCAP | IKE_SA_ANY_SPORT;
+	assert_int_equal(decode_msg(&m, &req), 0);
+	assert_true(req.u.new_sa.choose_sport);
+	assert_int_equal(prm->encap_sport, 50000);
+	assert_int_equal(prm->encap_dport, 4500);
 }
 
 static void
@@ -371,7 +391,9 @@ static void
 test_refuse_sa(void **state)
 {
 	(void)state;
-	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.flags |= 128);
+	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.flags |= 256);
+	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.flags |= IKE_SA_ANY_SPORT);
+	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.flags = IKE_SA_ANY_SPORT);
 	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.flags = IKE_SA_REPLAYED);
 	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.pad = 1);
 	REFUSE(IKE_SA_ADD, EINVAL, m.sa_add.sa.spi = htonl(255));
@@ -481,6 +503,7 @@ main(void)
 			cmocka_unit_test(test_types),
 			cmocka_unit_test(test_inbound),
 			cmocka_unit_test(test_outbound),
+			cmocka_unit_test(test_sport),
 			cmocka_unit_test(test_algos),
 			cmocka_unit_test(test_policy),
 			cmocka_unit_test(test_selector6),

@@ -368,7 +368,7 @@ check_model(const struct gw_ike_policy *model, unsigned int n)
 	assert_int_equal(gw.ike->n_rules, n);
 	check_order(model, n);
 	GW_IKE_FOREACH_TUNNEL(&gw, t)
-	check_tunnel(t, model, n);
+		check_tunnel(t, model, n);
 }
 
 static void
@@ -388,7 +388,7 @@ test_model(void **state)
 			for (unsigned int k = 0; k < n; k++)
 				model[k].pcpu = false;
 			GW_IKE_FOREACH_TUNNEL(&gw, t)
-			t->ike->pcpu = 0;
+				t->ike->pcpu = 0;
 			for (unsigned int k = 0; k < n; k++)
 				gw.ike->rule[k]->p.pcpu = false;
 			del(&model[i]);
@@ -399,7 +399,7 @@ test_model(void **state)
 	while (n > 0)
 		del(&model[--n]);
 	GW_IKE_FOREACH_TUNNEL(&gw, t)
-	fail_msg("tunnel %s is left", t->cfg->name);
+		fail_msg("tunnel %s is left", t->cfg->name);
 }
 
 /* How often workers are told */
@@ -600,6 +600,7 @@ test_ends(void **state)
 	struct gw_tunnel *t = gw_ike_tunnel_get(&gw, 1, 0, &err);
 	struct gw_sa sa[3] = {{.prm = {.dir = IPSEC_PCPU_OUT}}, {.prm = {.dir = IPSEC_PCPU_OUT}},
 			{.prm = {.dir = IPSEC_PCPU_IN}}};
+	struct gw_sa_ike ike[3] = {{.stale = false}};
 	struct gw_sa *sas[3] = {&sa[0], &sa[1], &sa[2]};
 	struct gw_addr local = {AF_INET, {0}}, remote = local;
 
@@ -608,6 +609,7 @@ test_ends(void **state)
 	remote.a.ip4 = 2000;
 	gw_ike_tunnel_ends(t, &local, &remote);
 	for (unsigned int i = 0; i < 3; i++) {
+		sa[i].ike = &ike[i];
 		sa[i].prm.family = AF_INET;
 		sa[i].prm.saddr.ip4 = 10 + i;
 		sa[i].prm.daddr.ip4 = 20 + i;

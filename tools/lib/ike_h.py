@@ -70,3 +70,14 @@ def struct(name, body, names, structs):
 
 with open(PATH, encoding="utf-8") as _f:
     STRUCTS, NUMBERS = parse(_f.read())
+
+# Requests by number, and the struct of each
+LAYOUT = {"HELLO": "hello", "ALLOC_SPI": "alloc_spi", "SA_ADD": "sa_add", "SA_UPDATE": "sa_update",
+          "SA_DEL": "sa_ref", "SA_QUERY": "sa_ref", "SA_KEEP": "sa_ref", "POL_ADD": "policy",
+          "POL_DEL": "policy", "SYNC_END": "sync_end", "FLUSH": "flush"}
+TYPES = {NUMBERS[f"IKE_{n}"]: n for n in LAYOUT}
+
+
+def layout(name):
+    """The struct of a message."""
+    return STRUCTS[f"ike_{name}"]
