@@ -20,7 +20,6 @@
 #include "../log.h"
 #include "control_priv.h"
 #include "ike.h"
-#include "transit.h"
 
 #define RESERVE_MS 50
 #define QUICK_MS 250
@@ -301,108 +300,6 @@ start_ports(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-static bool
-may_be_transit(const struct gw_transit *transit, const struct gw_config_tunnel *cfg)
-{
-	for (unsigned int s = 0; s < cfg->n_selectors; s++)
-		if (gw_transit_may(transit, &cfg->selectors[s]))
-			return true;
-	return false;
-}
-
-/** Of IKE, to let pass or to drop. */
-static bool
-has_other_rules(const struct gw *gw)
-{
-	for (unsigned int i = gw->n_file_rules; i < gw->n_rules; i++)
-		if (gw->rules[i].action != GW_ACTION_TUNNEL)
-			return true;
-	return false;
-}
-
-static int
-mark_transit(struct gw *gw)
-{
-	struct gw_transit *transit = gw_transit_new(gw->rules, gw->n_rules);
-
-	if (transit == NULL)
-		return -ENOMEM;
-	gw->both_ways = gw->cfg.n_policies > 0 || has_other_rules(gw);
-	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
-		gw->tunnel[t].transit = may_be_transit(transit, gw->tunnel[t].cfg);
-		gw->both_ways |= gw->tunnel[t].transit;
-	}
-	gw_transit_free(transit);
-	return 0;
-}
-
-/** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
-static int
-make_rules(struct gw *gw)
-{
-	unsigned int n = gw->cfg.n_policies;
-
-	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
-		n += gw->cfg.tunnels[t].n_selectors;
-	gw->rules = calloc(RTE_MAX(n, 1u), sizeof(*gw->rules));
-	if (gw->rules == NULL)
-		return -ENOMEM;
-	for (unsigned int i = 0; i < gw->cfg.n_policies; i++) {
-		const struct gw_config_policy *p = &gw->cfg.policies[i];
-		const struct gw_tunnel *t = NULL;
-
-		if (p->action == GW_ACTION_TUNNEL)
-			t = gw_tunnel_find(gw, p->tunnel);
-		gw->rules[gw->n_rules++] = (struct gw_policy_rule){.sel = p->sel,
-				.action = p->action,
-				.tunnel = t == NULL ? 0 : t->id};
-	}
-	for (unsigned int t = 0; t < gw->cfg.n_tunnels; t++)
-		for (unsigned int i = 0; i < gw->cfg.tunnels[t].n_selectors; i++)
-			gw->rules[gw->n_rules++] = (struct gw_policy_rule){
-					.sel = gw->cfg.tunnels[t].selectors[i],
-					.action = GW_ACTION_TUNNEL,
-					.tunnel = t};
-	gw->n_file_rules = gw->n_rules;
-	return mark_transit(gw);
-}
-
-static int
-use_rules(struct gw *gw, struct gw_policy_rule *rules, unsigned int n)
-{
-	gw->rules = rules;
-	gw->n_rules = n;
-	gw->rules_changed = true;
-	return mark_transit(gw);
-}
-
-int
-gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
-		struct gw_error *err)
-{
-	struct gw_policy_rule *all, *before = gw->rules;
-	unsigned int n_before = gw->n_rules;
-	int rc;
-
-	all = calloc(gw->n_file_rules + n + 1, sizeof(*all));
-	if (all == NULL)
-		return -ENOMEM;
-	memcpy(all, gw->rules, gw->n_file_rules * sizeof(*all));
-	memcpy(all + gw->n_file_rules, rules, n * sizeof(*all));
-	rc = use_rules(gw, all, gw->n_file_rules + n);
-	if (rc == 0)
-		rc = gw_view_update(gw, err);
-	if (rc == 0) {
-		free(before);
-		return 0;
-	}
-	/* the view that workers have is that of these */
-	use_rules(gw, before, n_before);
-	gw->rules_changed = false;
-	free(all);
-	return rc;
-}
-
 static int
 make_ctx(struct gw *gw, struct gw_error *err)
 {
@@ -469,7 +366,7 @@ bring_up(struct gw *gw, struct gw_error *err)
 	if (rc == 0)
 		rc = gw_ike_open(gw, err);
 	if (rc == 0)
-		rc = make_rules(gw);
+		rc = gw_rules_make(gw);
 	if (rc == 0)
 		rc = gw_ena_open(gw, err);
 	if (rc == 0)

@@ -152,9 +152,14 @@ void gw_sa_ends_tick(struct gw *gw);
 
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
-/** Give workers a view with these of IKE behind those of the file; or else all is as before. */
-int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
-		struct gw_error *err);
+/**
+ * From now on gw_view_update() does nothing, until the release does it once: for many SAs that go,
+ * to which no view points. What a view points to is still freed behind gw_view_build() only.
+ */
+void gw_view_hold(struct gw *gw);
+int gw_view_release(struct gw *gw, struct gw_error *err);
+/** gw_view_update() that is not held. */
+int gw_view_build(struct gw *gw, struct gw_error *err);
 void gw_view_free(struct gw *gw);
 /** free() what an earlier view points to, once no worker can have that. */
 void gw_view_free_later(struct gw *gw, void *memory);
@@ -162,6 +167,17 @@ void gw_view_free_later(struct gw *gw, void *memory);
 void gw_views_reap(struct gw *gw);
 /** The next hop of an address, as workers see it. */
 const struct gw_nexthop *gw_view_route(const struct gw_view *view, const struct gw_addr *dst);
+
+/* rules.c */
+
+/** The order in which policies are looked at: those of the file, then the tunnels' selectors. */
+int gw_rules_make(struct gw *gw);
+/**
+ * Tell workers to look at these of IKE behind those of the file. After a failure, also of the
+ * tables that workers would get, all is as it was before.
+ */
+int gw_rules_set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_error *err);
 
 /* kernel.c */
 

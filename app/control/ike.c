@@ -56,7 +56,7 @@ gw_ike_free(struct gw *gw)
 		t->ike = NULL;
 		t->cfg = NULL;
 	}
-	free(gw->ike->rule);
+	gw_ike_rules_free(gw->ike);
 	free(gw->ike);
 	gw->ike = NULL;
 }
@@ -77,7 +77,8 @@ mark_all(struct gw *gw, bool same_generation)
 	struct gw_ike *ike = gw->ike;
 
 	for (unsigned int i = 0; i < ike->n_rules; i++)
-		mark(same_generation, &ike->rule[i].stale, &ike->rule[i].unsaid);
+		mark(same_generation, &ike->rule[i]->stale, &ike->rule[i]->unsaid);
+	ike->unapplied = true; /* stale ones come behind others */
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		t->ike->stale |= !same_generation;
 		memset(t->ike->hold, 0, sizeof(t->ike->hold));
@@ -144,27 +145,35 @@ drop_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 	return n;
 }
 
-static void
-drop(struct gw *gw, struct gw_tunnel *t, bool stale)
+/** The first error is the one that counts. */
+static int
+release(struct gw *gw, int rc, struct gw_error *err)
 {
-	gw_ike_rules_drop(gw, t, stale);
-	gw->ike->counts.sas_stale += drop_sas(gw, t, stale, true);
+	struct gw_error ignored;
+	int last = gw_view_release(gw, rc < 0 ? &ignored : err);
+
+	return rc < 0 ? rc : last;
 }
 
 static int
 drop_all(struct gw *gw, bool stale, struct gw_error *err)
 {
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-		drop(gw, t, stale);
+	int rc;
+
+	/* workers are told of policies once, not with each tunnel that goes with its last SA */
 	gw_ike_rules_drop(gw, NULL, stale);
-	return gw_ike_rules_apply(gw, err);
+	rc = gw_ike_rules_apply(gw, err);
+	gw_view_hold(gw);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+		gw->ike->counts.sas_stale += drop_sas(gw, t, stale, true);
+	return release(gw, rc, err);
 }
 
 static bool
 any_stale(const struct gw *gw)
 {
 	for (unsigned int i = 0; i < gw->ike->n_rules; i++)
-		if (gw->ike->rule[i].stale)
+		if (gw->ike->rule[i]->stale)
 			return true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		if (has_stale(t, IPSEC_PCPU_IN) || has_stale(t, IPSEC_PCPU_OUT))
@@ -196,20 +205,23 @@ int
 gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 {
 	struct gw_ike *ike = gw->ike;
+	int rc;
 
 	for (unsigned int i = 0; i < ike->n_rules && policies; i++)
-		ike->rule[i].stale = true;
+		ike->rule[i]->stale = true;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		for (unsigned int i = 0; i < t->n_sas && sas; i++)
 			t->sas[i]->ike->stale = true;
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
+	rc = gw_ike_rules_apply(gw, err);
+	gw_view_hold(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		drop_sas(gw, t, true, true);
 		if (t->ike != NULL)
 			gw_ike_tunnel_put(gw, t);
 	}
-	return gw_ike_rules_apply(gw, err);
+	return release(gw, rc, err);
 }
 
 /* Time */
@@ -248,7 +260,6 @@ static void
 replace_stale(struct gw *gw, struct gw_tunnel *t)
 {
 	uint64_t packets;
-	struct gw_error err;
 
 	if (!has_stale(t, IPSEC_PCPU_OUT))
 		return;
@@ -258,9 +269,7 @@ replace_stale(struct gw *gw, struct gw_tunnel *t)
 	}
 	if (has_ready(t)) {
 		gw->ike->counts.sas_stale += drop_sas(gw, t, true, false);
-		gw_ike_rules_drop(gw, t, true);
-		if (gw_ike_rules_apply(gw, &err) < 0)
-			GW_LOG(ERR, "IKE: %s", err.text);
+		gw_ike_rules_drop(gw, t, true); /* workers are told at the end of the tick */
 		return;
 	}
 	/* workers that have an SA note nothing: that they use it shows as well */
@@ -293,6 +302,8 @@ gw_ike_tick(struct gw *gw)
 		if (t->ike != NULL && !(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
 			gw_ike_arm(gw, t);
 	}
+	if (ike->in_sync)
+		gw_ike_rules_retry(gw);
 }
 
 /* For the console */

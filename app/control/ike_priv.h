@@ -23,7 +23,8 @@ struct gw_ike_tunnel {
 	uint32_t if_id;
 	bool stale; /* of a charon that is gone */
 	uint16_t successor; /* stale: id of the one that has its selectors now; GW_NONE: none */
-	bool pcpu; /* some policy says that workers may have SAs of their own */
+	unsigned int n_rules; /* policies that go into it */
+	unsigned int pcpu; /* of them, those that say that workers may have SAs of their own */
 	uint64_t stale_packets; /* of its stale outbound SAs, at the last look */
 	/* by worker; behind them the one for any SA at all */
 	struct gw_ike_hold hold[GW_MAX_WORKERS + 1];
@@ -32,6 +33,7 @@ struct gw_ike_tunnel {
 
 struct gw_ike_rule {
 	struct gw_ike_policy p;
+	uint32_t prio; /* by its class and selector; lower comes first */
 	uint16_t tunnel; /* id; GW_NONE: it goes into none */
 	bool stale, unsaid; /* as of SAs */
 };
@@ -56,8 +58,12 @@ struct gw_ike {
 	uint64_t generation; /* 0: nobody was here yet */
 	bool same_generation; /* as that of the connection before */
 	uint64_t stale_until; /* when stale SAs go even without a successor; 0: there are none */
-	struct gw_ike_rule *rule; /* policies, in the order in which they came */
+	struct gw_ike_rule *
+			*rule; /* policies; in an order that finds equal ones, see ike_rules.c */
 	unsigned int n_rules, cap_rules;
+	unsigned int n_kinds; /* of them, those that differ in selector or action */
+	bool unapplied; /* policies have changed since workers were told of them */
+	uint64_t retry_at; /* not before then, after they could not be; 0: at once */
 	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
 	uint64_t key[GW_IKE_MAX_KEYS]; /* the beginnings of their key_id, a ring */
 	unsigned int n_keys; /* ever */
@@ -90,12 +96,23 @@ bool gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t);
 /** Its outer addresses, as the newest SA or policy says. */
 void gw_ike_tunnel_ends(
 		struct gw_tunnel *t, const struct gw_addr *local, const struct gw_addr *remote);
-/** Those of the newest outbound SA that is left, if there is one. */
+/** An SA has gone: those of the newest outbound one that is left, if any; from the next view on. */
 void gw_ike_tunnel_ends_refresh(struct gw_tunnel *t);
-/** What tunnels and workers are to have of the policies now. */
+/** NULL: there is none that is not stale. */
+struct gw_tunnel *gw_ike_tunnel_find(struct gw *gw, uint32_t reqid, uint32_t if_id);
+
+/* ike_rules.c */
+
+/**
+ * What tunnels and workers are to have of the policies now; nothing is done where they have it.
+ * After a failure they have what they had before.
+ */
 int gw_ike_rules_apply(struct gw *gw, struct gw_error *err);
+/** The same, but after a failure not before a second has passed. -EAGAIN: it has not. */
+int gw_ike_rules_retry(struct gw *gw);
 /** Remove policies that are stale, or else those unsaid: of a tunnel, or all (NULL). */
 void gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale);
+void gw_ike_rules_free(struct gw_ike *ike);
 
 /* ike_place.c */
 

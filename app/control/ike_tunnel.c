@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/*
- * Tunnels and policies of IKE. Policies are a multiset: each CHILD_SA brings its own, many are
- * equal but for the SPI. What workers look at is made of it: each selector once, those that let
- * pass before those of SAs and traps, and the more specific one before the other.
- */
+/* Tunnels of IKE: made by the first policy or SA of a reqid, gone with the last. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,17 +9,8 @@
 #include "../log.h"
 #include "ike_priv.h"
 
-/** Policies of IKE, of all kinds. */
-#define MAX_RULES 131072
-/** Numbers of strongSwan's classes of policies lie so far apart, see manual_prio. */
-#define PRIO_BASE 200000
-/** The verdict of a packet holds the number of a rule in 16 bits. */
-#define MAX_VIEW_RULES 65000
-
-/* Tunnels */
-
-static struct gw_tunnel *
-find(struct gw *gw, uint32_t reqid, uint32_t if_id)
+struct gw_tunnel *
+gw_ike_tunnel_find(struct gw *gw, uint32_t reqid, uint32_t if_id)
 {
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		if (t->ike->reqid == reqid && t->ike->if_id == if_id && !t->ike->stale)
@@ -63,7 +50,7 @@ forget_noted(struct gw *gw, struct gw_tunnel *t)
 struct gw_tunnel *
 gw_ike_tunnel_get(struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error *err)
 {
-	struct gw_tunnel *t = find(gw, reqid, if_id);
+	struct gw_tunnel *t = gw_ike_tunnel_find(gw, reqid, if_id);
 	struct gw_ike_tunnel *it;
 
 	if (t != NULL)
@@ -88,56 +75,24 @@ gw_ike_tunnel_get(struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error
 	t->ike = it;
 	forget_noted(gw, t);
 	gw_ike_arm(gw, t);
-	if (t != &gw->tunnel[gw->n_tunnels])
-		return t;
-	/* workers look at it in their view as soon as they have an SA of it */
-	gw->n_tunnels++;
-	if (gw_view_update(gw, err) == 0)
-		return t;
-	/* a view that does not have it must not meet its number */
-	gw->n_tunnels--;
-	gw_tunnel_close(t);
-	free(it);
-	return NULL;
-}
-
-static bool
-has_rules(const struct gw *gw, const struct gw_tunnel *t)
-{
-	for (unsigned int i = 0; i < gw->ike->n_rules; i++)
-		if (gw->ike->rule[i].tunnel == t->id)
-			return true;
-	return false;
-}
-
-void
-gw_ike_tunnel_ends_refresh(struct gw_tunnel *t)
-{
-	for (unsigned int i = t->n_sas; i-- > 0;) {
-		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
-		struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
-
-		if (prm->dir != IPSEC_PCPU_OUT || t->sas[i]->ike->stale)
-			continue;
-		gw_ike_tunnel_ends(t, &src, &dst);
-		return;
-	}
+	/* a worker with an SA of it finds its place in any view, see build_tunnels() */
+	if (t == &gw->tunnel[gw->n_tunnels])
+		gw->n_tunnels++;
+	return t;
 }
 
 bool
 gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 {
 	struct gw_ike_tunnel *it = t->ike;
-	struct gw_error err;
 
 	/* one that does not answer may still look at it: a later tick frees it */
-	if (t->n_sas > 0 || has_rules(gw, t) || t->unsettled || gw_any_late(gw))
+	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || gw_any_late(gw))
 		return false;
 	/* nothing joins it any more, also where it is freed later */
 	it->stale = true;
-	it->pcpu = false;
 	gw_ike_arm(gw, t);
-	if (gw_ike_rules_apply(gw, &err) < 0 || gw_any_late(gw))
+	if (gw_ike_rules_retry(gw) < 0 || gw_any_late(gw))
 		return false;
 	GW_IKE_FOREACH_TUNNEL(gw, other)
 		if (other->ike->successor == t->id)
@@ -158,492 +113,22 @@ gw_ike_tunnel_ends(struct gw_tunnel *t, const struct gw_addr *local, const struc
 		t->ike->cfg.remote = *remote;
 }
 
-uint32_t
-gw_ike_reqid(const struct gw_tunnel *t)
+void
+gw_ike_tunnel_ends_refresh(struct gw_tunnel *t)
 {
-	return t->ike->reqid;
-}
+	for (unsigned int i = t->n_sas; i-- > 0;) {
+		const struct ipsec_pcpu_sa_params *prm = &t->sas[i]->prm;
+		struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
 
-/* What workers look at */
-
-/** Bits that the ports of a range have in common. */
-static unsigned int
-mask_bits(const struct gw_port_range *r)
-{
-	uint16_t differ = r->min ^ r->max;
-	unsigned int bits = 16;
-
-	for (; differ != 0; differ >>= 1)
-		bits--;
-	return bits;
-}
-
-/**
- * As strongSwan counts: the class, then the more specific selector; lower comes first. Traps and
- * SAs are one class, so that a trap for a part of what an SA has brings the SA for that part; of
- * equal ones the SA comes first.
- */
-static uint32_t
-priority(const struct gw_ike_policy *p)
-{
-	static const uint32_t classes[GW_IKE_N_PRIOS] = {[GW_IKE_PRIO_PASS] = 1,
-			[GW_IKE_PRIO_SA] = 2,
-			[GW_IKE_PRIO_TRAP] = 2,
-			[GW_IKE_PRIO_DROP] = 3};
-	uint32_t prio = classes[p->prio] * PRIO_BASE;
-
-	if (p->manual_prio != 0)
-		return p->manual_prio;
-	prio -= (p->sel.local.len + p->sel.remote.len) * 512u;
-	prio -= p->sel.proto != 0 ? 256 : 0;
-	prio -= (mask_bits(&p->sel.local_ports) + mask_bits(&p->sel.remote_ports)) * 4;
-	return p->prio == GW_IKE_PRIO_SA ? prio - 1 : prio;
-}
-
-static int
-width(const struct gw_selector *sel)
-{
-	return sel->local_ports.max - sel->local_ports.min + sel->remote_ports.max -
-			sel->remote_ports.min;
-}
-
-static int
-compare_range(const struct gw_port_range *a, const struct gw_port_range *b)
-{
-	return a->min != b->min ? (int)a->min - b->min : (int)a->max - b->max;
-}
-
-static int
-compare_selector(const struct gw_selector *a, const struct gw_selector *b)
-{
-	int diff = gw_prefix_compare(&a->local, &b->local);
-
-	if (diff == 0)
-		diff = gw_prefix_compare(&a->remote, &b->remote);
-	if (diff == 0)
-		diff = (int)a->proto - b->proto;
-	if (diff == 0)
-		diff = compare_range(&a->local_ports, &b->local_ports);
-	return diff != 0 ? diff : compare_range(&a->remote_ports, &b->remote_ports);
-}
-
-static int
-compare_rules(const void *a, const void *b)
-{
-	const struct gw_ike_rule *ra = *(const struct gw_ike_rule *const *)a;
-	const struct gw_ike_rule *rb = *(const struct gw_ike_rule *const *)b;
-	uint32_t pa = priority(&ra->p), pb = priority(&rb->p);
-	int diff;
-
-	if (pa != pb)
-		return pa < pb ? -1 : 1;
-	diff = width(&ra->p.sel) - width(&rb->p.sel);
-	if (diff == 0)
-		diff = compare_selector(&ra->p.sel, &rb->p.sel);
-	/* of two charons the one that is there comes first */
-	if (diff == 0)
-		diff = (int)ra->stale - rb->stale;
-	return diff != 0 ? diff : (int)ra->tunnel - rb->tunnel;
-}
-
-static bool
-same_rule(const struct gw_policy_rule *r, const struct gw_ike_rule *with)
-{
-	return r->action == with->p.action && compare_selector(&r->sel, &with->p.sel) == 0;
-}
-
-/** Each selector once: the first that stands there counts. Returns how many. */
-static unsigned int
-view_rules(const struct gw_ike *ike, const struct gw_ike_rule **sorted, struct gw_policy_rule *to)
-{
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < ike->n_rules; i++)
-		sorted[i] = &ike->rule[i];
-	qsort(sorted, ike->n_rules, sizeof(*sorted), compare_rules);
-	for (unsigned int i = 0; i < ike->n_rules; i++) {
-		if (n > 0 && same_rule(&to[n - 1], sorted[i]))
+		if (prm->dir != IPSEC_PCPU_OUT || t->sas[i]->ike->stale)
 			continue;
-		to[n++] = (struct gw_policy_rule){.sel = sorted[i]->p.sel,
-				.action = sorted[i]->p.action,
-				.tunnel = sorted[i]->tunnel == GW_NONE ? 0 : sorted[i]->tunnel};
-	}
-	return n;
-}
-
-static bool
-unchanged(const struct gw *gw, const struct gw_policy_rule *rules, unsigned int n)
-{
-	const struct gw_policy_rule *now = gw->rules + gw->n_file_rules;
-
-	if (gw->n_rules - gw->n_file_rules != n)
-		return false;
-	for (unsigned int i = 0; i < n; i++)
-		if (now[i].action != rules[i].action || now[i].tunnel != rules[i].tunnel ||
-				compare_selector(&now[i].sel, &rules[i].sel) != 0)
-			return false;
-	return true;
-}
-
-/** Rules by tunnel, in their order: from first[id] by next[] to NO_RULE. */
-#define NO_RULE UINT32_MAX
-
-struct by_tunnel {
-	uint32_t *first;
-	uint32_t *next;
-};
-
-/** What is there before a change, to be freed behind it, or put back. */
-struct old_selectors {
-	struct gw_tunnel *t;
-	struct gw_sel_in *sel;
-	struct gw_selector *selectors;
-	unsigned int n;
-};
-
-/** One change of what workers look at: done as a whole, or not at all. */
-struct change {
-	struct by_tunnel by;
-	const struct gw_ike_rule **sorted;
-	struct gw_policy_rule *rules;
-	struct gw_selector *room; /* for the selectors of one tunnel */
-	struct old_selectors *old;
-	unsigned int n_old;
-};
-
-static int
-prepare(const struct gw *gw, struct change *c)
-{
-	unsigned int n = gw->ike->n_rules;
-
-	*c = (struct change){{calloc(gw->n_tunnels + 1, sizeof(uint32_t)),
-					     calloc(n + 1, sizeof(uint32_t))},
-			calloc(n + 1, sizeof(*c->sorted)), calloc(n + 1, sizeof(*c->rules)),
-			calloc(n + 1, sizeof(*c->room)), calloc(gw->n_tunnels + 1, sizeof(*c->old)),
-			0};
-	if (c->by.first == NULL || c->by.next == NULL || c->sorted == NULL || c->rules == NULL ||
-			c->room == NULL || c->old == NULL)
-		return -ENOMEM;
-	memset(c->by.first, 0xff, (gw->n_tunnels + 1) * sizeof(uint32_t));
-	while (n-- > 0) {
-		uint16_t t = gw->ike->rule[n].tunnel;
-
-		if (t == GW_NONE)
-			continue;
-		c->by.next[n] = c->by.first[t];
-		c->by.first[t] = n;
-	}
-	return 0;
-}
-
-static void
-finish(struct change *c)
-{
-	free(c->by.first);
-	free(c->by.next);
-	free(c->sorted);
-	free(c->rules);
-	free(c->room);
-	free(c->old);
-}
-
-/** The selectors of a tunnel: each of its policies' once. Returns how many. */
-static unsigned int
-collect(const struct gw_ike *ike, const struct by_tunnel *by, uint16_t tunnel,
-		struct gw_selector *to)
-{
-	unsigned int n = 0;
-
-	for (uint32_t i = by->first[tunnel]; i != NO_RULE; i = by->next[i]) {
-		unsigned int k = 0;
-
-		while (k < n && compare_selector(&to[k], &ike->rule[i].p.sel) != 0)
-			k++;
-		if (k == n)
-			to[n++] = ike->rule[i].p.sel;
-	}
-	return n;
-}
-
-static bool
-same_selectors(const struct gw_config_tunnel *cfg, const struct gw_selector *sel, unsigned int n)
-{
-	if (cfg->n_selectors != n)
-		return false;
-	for (unsigned int i = 0; i < n; i++)
-		if (compare_selector(&cfg->selectors[i], &sel[i]) != 0)
-			return false;
-	return true;
-}
-
-/** Give a tunnel its selectors. 0 or -ENOMEM. */
-static int
-set_selectors(const struct gw_ike *ike, struct gw_tunnel *t, struct change *c)
-{
-	unsigned int n = collect(ike, &c->by, t->id, c->room);
-	struct gw_config_tunnel *cfg = &t->ike->cfg;
-	struct gw_selector *selectors;
-	struct gw_sel_in *sel;
-
-	if (same_selectors(cfg, c->room, n))
-		return 0;
-	selectors = calloc(n + 1, sizeof(*selectors));
-	sel = calloc(n + 1, sizeof(*sel));
-	if (selectors == NULL || sel == NULL) {
-		free(selectors);
-		free(sel);
-		return -ENOMEM;
-	}
-	c->old[c->n_old++] = (struct old_selectors){t, t->sel, cfg->selectors, cfg->n_selectors};
-	memcpy(selectors, c->room, n * sizeof(*selectors));
-	for (unsigned int i = 0; i < n; i++)
-		gw_sel_compile(&sel[i], &selectors[i]);
-	cfg->selectors = selectors;
-	cfg->n_selectors = n;
-	t->sel = sel;
-	return 0;
-}
-
-static void
-put_selectors_back(struct change *c)
-{
-	while (c->n_old > 0) {
-		const struct old_selectors *old = &c->old[--c->n_old];
-		struct gw_config_tunnel *cfg = &old->t->ike->cfg;
-
-		free(old->t->sel);
-		free(cfg->selectors);
-		old->t->sel = old->sel;
-		cfg->selectors = old->selectors;
-		cfg->n_selectors = old->n;
-	}
-}
-
-static int
-change(struct gw *gw, struct change *c, struct gw_error *err)
-{
-	unsigned int n;
-	int rc = 0;
-
-	gw_error_set(err, NULL, 0, "no memory for policies");
-	GW_IKE_FOREACH_TUNNEL(gw, t) {
-		if (rc == 0)
-			rc = set_selectors(gw->ike, t, c);
-	}
-	if (rc < 0)
-		return rc;
-	n = view_rules(gw->ike, c->sorted, c->rules);
-	if (n + gw->n_file_rules > MAX_VIEW_RULES) {
-		gw_error_set(err, NULL, 0, "more than %u policies with different selectors",
-				MAX_VIEW_RULES);
-		return -ENOSPC;
-	}
-	if (c->n_old == 0 && unchanged(gw, c->rules, n))
-		return 0;
-	return gw_rules_set(gw, c->rules, n, err);
-}
-
-int
-gw_ike_rules_apply(struct gw *gw, struct gw_error *err)
-{
-	struct change c;
-	int rc = prepare(gw, &c);
-
-	gw_error_set(err, NULL, 0, "no memory for policies");
-	if (rc == 0)
-		rc = change(gw, &c, err);
-	if (rc < 0)
-		put_selectors_back(&c);
-	for (unsigned int i = 0; i < c.n_old; i++) {
-		gw_view_free_later(gw, c.old[i].sel);
-		gw_view_free_later(gw, c.old[i].selectors);
-	}
-	finish(&c);
-	return rc;
-}
-
-/* Policies */
-
-static bool
-equal(const struct gw_ike_policy *a, const struct gw_ike_policy *b)
-{
-	return a->dir == b->dir && a->action == b->action && a->prio == b->prio &&
-			a->reqid == b->reqid && a->spi == b->spi && a->if_id == b->if_id &&
-			a->manual_prio == b->manual_prio && compare_selector(&a->sel, &b->sel) == 0;
-}
-
-static struct gw_ike_rule *
-add_rule(struct gw_ike *ike)
-{
-	unsigned int cap = ike->cap_rules == 0 ? 64 : ike->cap_rules * 2;
-	struct gw_ike_rule *rule;
-
-	if (ike->n_rules < ike->cap_rules)
-		return &ike->rule[ike->n_rules++];
-	rule = cap <= MAX_RULES ? realloc(ike->rule, cap * sizeof(*rule)) : NULL;
-	if (rule == NULL)
-		return NULL;
-	ike->rule = rule;
-	ike->cap_rules = cap;
-	return &ike->rule[ike->n_rules++];
-}
-
-static void
-remove_rule(struct gw_ike *ike, unsigned int i)
-{
-	ike->n_rules--;
-	memmove(&ike->rule[i], &ike->rule[i + 1], (ike->n_rules - i) * sizeof(ike->rule[0]));
-}
-
-static void
-note_pcpu(struct gw *gw, struct gw_tunnel *t)
-{
-	t->ike->pcpu = false;
-	for (unsigned int i = 0; i < gw->ike->n_rules; i++)
-		if (gw->ike->rule[i].tunnel == t->id && gw->ike->rule[i].p.pcpu)
-			t->ike->pcpu = true;
-	gw_ike_arm(gw, t);
-}
-
-/** One that was said before this connection and not yet again. */
-static struct gw_ike_rule *
-find_unsaid(struct gw_ike *ike, const struct gw_ike_policy *p)
-{
-	for (unsigned int i = 0; i < ike->n_rules; i++)
-		if (ike->rule[i].unsaid && equal(&ike->rule[i].p, p))
-			return &ike->rule[i];
-	return NULL;
-}
-
-/**
- * A new charon wants what an old one had: its tunnel, whose SAs serve until new ones are there,
- * becomes the new one's. Where that has a tunnel already, since the peer came first, it takes over.
- */
-static void
-adopt(struct gw *gw, const struct gw_ike_policy *p)
-{
-	const struct gw_tunnel *own = find(gw, p->reqid, p->if_id);
-
-	for (unsigned int i = 0; i < gw->ike->n_rules; i++) {
-		const struct gw_ike_rule *r = &gw->ike->rule[i];
-		struct gw_ike_tunnel *it = r->tunnel != GW_NONE ? gw->tunnel[r->tunnel].ike : NULL;
-
-		if (it == NULL || !it->stale || r->p.dir != p->dir ||
-				compare_selector(&r->p.sel, &p->sel) != 0)
-			continue;
-		if (own != NULL) {
-			it->successor = own->id;
-			continue;
-		}
-		it->reqid = p->reqid;
-		it->if_id = p->if_id;
-		it->stale = false;
+		gw_ike_tunnel_ends(t, &src, &dst);
 		return;
 	}
 }
 
-/** Is there another like it, so that workers need not be told? */
-static bool
-has_twin(const struct gw_ike *ike, const struct gw_ike_rule *r)
+uint32_t
+gw_ike_reqid(const struct gw_tunnel *t)
 {
-	for (unsigned int i = ike->n_rules; i-- > 0;) {
-		const struct gw_ike_rule *o = &ike->rule[i];
-
-		if (o != r && o->tunnel == r->tunnel && !o->stale && o->p.prio == r->p.prio &&
-				o->p.action == r->p.action &&
-				o->p.manual_prio == r->p.manual_prio &&
-				compare_selector(&o->p.sel, &r->p.sel) == 0)
-			return true;
-	}
-	return false;
-}
-
-static int
-add_policy(struct gw *gw, const struct gw_ike_policy *p, struct gw_tunnel *t, struct gw_error *err)
-{
-	struct gw_ike_rule *r = add_rule(gw->ike);
-	int rc;
-
-	if (r == NULL) {
-		gw_error_set(err, NULL, 0, "no room for another policy");
-		return -ENOSPC;
-	}
-	*r = (struct gw_ike_rule){.p = *p, .tunnel = t == NULL ? GW_NONE : t->id};
-	/* before the end of a synchronisation all of them are applied at once */
-	if (!gw->ike->in_sync || has_twin(gw->ike, r))
-		return 0;
-	rc = gw_ike_rules_apply(gw, err);
-	if (rc < 0)
-		gw->ike->n_rules--;
-	return rc;
-}
-
-int
-gw_ike_policy_add(struct gw *gw, const struct gw_ike_policy *p, struct gw_error *err)
-{
-	struct gw_ike_rule *r = find_unsaid(gw->ike, p);
-	struct gw_tunnel *t = NULL;
-	int rc;
-
-	if (r != NULL) {
-		r->unsaid = false;
-		r->p.local = p->local;
-		r->p.remote = p->remote;
-		return 0;
-	}
-	if (p->action == GW_ACTION_TUNNEL) {
-		adopt(gw, p);
-		t = gw_ike_tunnel_get(gw, p->reqid, p->if_id, err);
-		if (t == NULL)
-			return -ENOSPC;
-		if (t->n_sas == 0)
-			gw_ike_tunnel_ends(t, &p->local, &p->remote);
-	}
-	rc = add_policy(gw, p, t, err);
-	if (t != NULL)
-		note_pcpu(gw, t);
-	if (t != NULL && rc < 0)
-		gw_ike_tunnel_put(gw, t);
-	gw->ike->counts.policies_added += rc == 0;
-	return rc;
-}
-
-int
-gw_ike_policy_del(struct gw *gw, const struct gw_ike_policy *p, struct gw_error *err)
-{
-	struct gw_ike *ike = gw->ike;
-	struct gw_ike_rule gone;
-	unsigned int i = 0;
-	int rc;
-
-	while (i < ike->n_rules && !(equal(&ike->rule[i].p, p) && !ike->rule[i].stale))
-		i++;
-	if (i == ike->n_rules) {
-		gw_error_set(err, NULL, 0, "there is no such policy");
-		return -ENOENT;
-	}
-	gone = ike->rule[i];
-	remove_rule(ike, i);
-	ike->counts.policies_deleted++;
-	rc = has_twin(ike, &gone) ? 0 : gw_ike_rules_apply(gw, err);
-	if (gone.tunnel != GW_NONE) {
-		note_pcpu(gw, &gw->tunnel[gone.tunnel]);
-		gw_ike_tunnel_put(gw, &gw->tunnel[gone.tunnel]);
-	}
-	return rc;
-}
-
-void
-gw_ike_rules_drop(struct gw *gw, const struct gw_tunnel *t, bool stale)
-{
-	struct gw_ike *ike = gw->ike;
-	unsigned int n = 0;
-
-	for (unsigned int i = 0; i < ike->n_rules; i++) {
-		const struct gw_ike_rule *r = &ike->rule[i];
-
-		if (!(stale ? r->stale : r->unsaid) || (t != NULL && r->tunnel != t->id))
-			ike->rule[n++] = *r;
-	}
-	ike->n_rules = n;
+	return t->ike->reqid;
 }

@@ -46,7 +46,7 @@ struct gw_ike_moved_sa {
 	uint16_t dport;
 };
 
-/** Lower wins. */
+/** Lower wins, but of SA and trap the more specific one, and SA where they are equally so. */
 enum gw_ike_prio {
 	GW_IKE_PRIO_PASS,
 	GW_IKE_PRIO_SA,

@@ -8,9 +8,16 @@
 /** Rules that one selector is compared with at most. */
 #define MAX_CHECKS 4096
 
+/** A rule by its local side. */
+struct entry {
+	struct gw_prefix local; /* without host bits */
+	const struct gw_selector *sel;
+};
+
 struct gw_transit {
-	const struct gw_policy_rule **by_local; /* sorted; without those that let pass in clear */
+	struct entry *by_local; /* sorted; without those that let pass in clear */
 	unsigned int n;
+	bool has_len[129]; /* some local side, of any family, is as long */
 	const struct gw_policy_rule **drops;
 	unsigned int n_drops;
 };
@@ -25,12 +32,20 @@ masked(const struct gw_prefix *p)
 }
 
 static int
-compare_rules(const void *a, const void *b)
+compare_entries(const void *a, const void *b)
 {
-	const struct gw_policy_rule *const *ra = a, *const *rb = b;
-	struct gw_prefix pa = masked(&(*ra)->sel.local), pb = masked(&(*rb)->sel.local);
+	const struct entry *ea = a, *eb = b;
 
-	return gw_prefix_compare(&pa, &pb);
+	return gw_prefix_compare(&ea->local, &eb->local);
+}
+
+static void
+add(struct gw_transit *t, const struct gw_selector *sel)
+{
+	struct entry *e = &t->by_local[t->n++];
+
+	*e = (struct entry){masked(&sel->local), sel};
+	t->has_len[e->local.len] = true;
 }
 
 struct gw_transit *
@@ -48,11 +63,11 @@ gw_transit_new(const struct gw_policy_rule *rules, unsigned int n)
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		if (rules[i].action != GW_ACTION_BYPASS)
-			t->by_local[t->n++] = &rules[i];
+			add(t, &rules[i].sel);
 		if (rules[i].action == GW_ACTION_DROP)
 			t->drops[t->n_drops++] = &rules[i];
 	}
-	qsort(t->by_local, t->n, sizeof(t->by_local[0]), compare_rules);
+	qsort(t->by_local, t->n, sizeof(t->by_local[0]), compare_entries);
 	return t;
 }
 
@@ -80,9 +95,8 @@ lower_bound(const struct gw_transit *t, const struct gw_prefix *p)
 
 	while (low < high) {
 		unsigned int mid = low + (high - low) / 2;
-		struct gw_prefix at = masked(&t->by_local[mid]->sel.local);
 
-		if (gw_prefix_compare(&at, p) < 0)
+		if (gw_prefix_compare(&t->by_local[mid].local, p) < 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -105,11 +119,11 @@ static bool
 any_inside(struct search *s, const struct gw_prefix *in, uint8_t max_len)
 {
 	for (unsigned int i = lower_bound(s->t, in); i < s->t->n; i++) {
-		const struct gw_selector *rule = &s->t->by_local[i]->sel;
+		const struct entry *e = &s->t->by_local[i];
 
-		if (!gw_prefix_has(in, &rule->local.addr) || rule->local.len > max_len)
+		if (!gw_prefix_has(in, &e->local.addr) || e->local.len > max_len)
 			return false;
-		if (++s->checks > MAX_CHECKS || overlap(&rule->remote, &s->sel->local))
+		if (++s->checks > MAX_CHECKS || overlap(&e->sel->remote, &s->sel->local))
 			return true;
 	}
 	return false;
@@ -130,6 +144,8 @@ gw_transit_may(const struct gw_transit *t, const struct gw_selector *sel)
 	for (uint8_t len = 0; len < remote.len; len++) {
 		struct gw_prefix p = remote;
 
+		if (!t->has_len[len])
+			continue;
 		p.len = len;
 		gw_prefix_mask(&p);
 		if (any_inside(&s, &p, len))

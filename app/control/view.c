@@ -193,12 +193,14 @@ tunnel_addr(const struct build *b, const struct gw_tunnel *t, struct gw_tunnel_v
 static int
 build_tunnels(struct build *b)
 {
-	struct gw_tunnel_view *tv = calloc(RTE_MAX(b->gw->n_tunnels, 1u), sizeof(*tv));
+	/* for all that there may be: one that comes later may have SAs before it has a view */
+	unsigned int n = gw_max_tunnels(&b->gw->cfg);
+	struct gw_tunnel_view *tv = calloc(RTE_MAX(n, 1u), sizeof(*tv));
 
 	if (tv == NULL)
 		return -ENOMEM;
 	b->v->tunnel = tv;
-	b->v->n_tunnels = b->gw->n_tunnels;
+	b->v->n_tunnels = n;
 	for (unsigned int i = 0; i < b->gw->n_tunnels; i++) {
 		const struct gw_tunnel *t = &b->gw->tunnel[i];
 		const struct gw_nexthop *nh = gw_view_route(b->v, &t->cfg->remote);
@@ -303,7 +305,7 @@ gw_views_reap(struct gw *gw)
 }
 
 int
-gw_view_update(struct gw *gw, struct gw_error *err)
+gw_view_build(struct gw *gw, struct gw_error *err)
 {
 	size_t size = RTE_ALIGN_CEIL(sizeof(struct gw_view), RTE_CACHE_LINE_SIZE);
 	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
@@ -345,6 +347,30 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	gw->view_took = gw->view_built - began;
 	err->text[0] = 0;
 	return 0;
+}
+
+int
+gw_view_update(struct gw *gw, struct gw_error *err)
+{
+	if (!gw->view_held)
+		return gw_view_build(gw, err);
+	gw->view_owed = true;
+	err->text[0] = 0;
+	return 0;
+}
+
+void
+gw_view_hold(struct gw *gw)
+{
+	gw->view_held = true;
+	gw->view_owed = false;
+}
+
+int
+gw_view_release(struct gw *gw, struct gw_error *err)
+{
+	gw->view_held = false;
+	return gw->view_owed ? gw_view_build(gw, err) : 0;
 }
 
 void
