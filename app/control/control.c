@@ -252,6 +252,22 @@ gw_largest_mtu(const struct gw_config *cfg)
 	return mtu;
 }
 
+/** May ESP in UDP go out over IPv6? IKE may bring it where a port has such an address. */
+static bool
+may_send_udp6(const struct gw_config *cfg)
+{
+	for (unsigned int t = 0; t < cfg->n_tunnels; t++)
+		for (unsigned int i = 0; i < cfg->tunnels[t].n_sas; i++)
+			if (cfg->tunnels[t].remote.family == AF_INET6 &&
+					cfg->tunnels[t].sas[i].prm.encap_dport != 0)
+				return true;
+	for (unsigned int p = 0; p < cfg->n_ports && cfg->ike_socket != NULL; p++)
+		for (unsigned int i = 0; i < cfg->ports[p].n_addresses; i++)
+			if (cfg->ports[p].addresses[i].addr.family == AF_INET6)
+				return true;
+	return false;
+}
+
 static int
 open_ports(struct gw *gw, struct gw_error *err)
 {
@@ -267,6 +283,7 @@ open_ports(struct gw *gw, struct gw_error *err)
 	if (gw->pool == NULL)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < gw->n_ports; i++) {
+		gw->port[i].wants_udp_cksum = may_send_udp6(&gw->cfg);
 		rc = gw_port_open(&gw->port[i], &gw->cfg.ports[i], gw->n_workers, gw->pool, err);
 		if (rc < 0)
 			return rc;

@@ -148,6 +148,7 @@ build_ports(struct build *b)
 		pv->n_txq = p->n_txq;
 		pv->mtu = p->mtu;
 		pv->up = gw_port_usable(p);
+		pv->udp_cksum = p->udp_cksum;
 		port_addr(b, i, &pv->icmp4, &pv->icmp6);
 	}
 }

@@ -156,10 +156,24 @@ sum_bytes(struct rte_mbuf *const pkts[], uint16_t n)
 	return bytes;
 }
 
+/** UDP over IPv6: its checksum is made by the port that they go to, or else here. */
+static __attribute__((noinline)) void
+udp_checksums(const struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *pkts[],
+		uint16_t n)
+{
+	if (nh->kind != GW_NH_ETHER || !w->view->port[nh->port].udp_cksum) {
+		ipsec_pcpu_udp_cksum(pkts, n);
+		return;
+	}
+	for (uint16_t i = 0; i < n; i++)
+		pkts[i]->l2_len = sizeof(struct rte_ether_hdr); /* which gw_send_burst() adds */
+}
+
 void
 gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t n, bool handed)
 {
 	struct ipsec_pcpu_sa *sa = own_sa(w, tunnel, handed, pkts[0]);
+	const struct gw_nexthop *nh;
 	uint8_t reason[GW_BURST];
 	uint64_t bytes;
 	uint16_t done;
@@ -172,13 +186,29 @@ gw_encap(struct gw_worker *w, uint16_t tunnel, struct rte_mbuf *pkts[], uint16_t
 	bytes = sum_bytes(pkts, n);
 	gw_lap(&w->cycles, GW_STAGE_policy);
 	done = ipsec_pcpu_encap_burst(w->ctx, sa, pkts, n, reason);
+	nh = &w->view->nh[w->view->tunnel[tunnel].nh];
+	if (unlikely(done > 0 && ipsec_pcpu_lacks_udp_cksum(pkts[0])))
+		udp_checksums(w, nh, pkts, done);
 	gw_lap_sa(w, GW_STAGE_encap, sa, n);
-	gw_send_burst(w, &w->view->nh[w->view->tunnel[tunnel].nh], pkts, done);
+	gw_send_burst(w, nh, pkts, done);
 	count_encap(w, pkts, done, n, bytes, reason);
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
-/** Send what was encrypted; packets in a row to the same router, as of many tunnels, together. */
+/** Send packets for the same router, of as many tunnels as you like. */
+static inline void
+send_run(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf *pkts[], uint16_t n)
+{
+	uint64_t flags = 0;
+
+	for (uint16_t i = 0; i < n; i++)
+		flags |= pkts[i]->ol_flags;
+	if (unlikely(flags & RTE_MBUF_F_TX_UDP_CKSUM))
+		udp_checksums(w, nh, pkts, n);
+	gw_send_burst(w, nh, pkts, n);
+}
+
+/** Send what was encrypted; packets in a row to the same router together. */
 static inline void
 send_mixed(struct gw_worker *w, struct rte_mbuf *pkts[], const uint8_t from[],
 		const uint16_t tunnel[], uint16_t n)
@@ -192,13 +222,13 @@ send_mixed(struct gw_worker *w, struct rte_mbuf *pkts[], const uint8_t from[],
 
 		if (unlikely(next != nh)) {
 			if (i > sent)
-				gw_send_burst(w, &v->nh[nh], pkts + sent, i - sent);
+				send_run(w, &v->nh[nh], pkts + sent, i - sent);
 			sent = i;
 			nh = next;
 		}
 	}
 	if (likely(n > sent))
-		gw_send_burst(w, &v->nh[nh], pkts + sent, n - sent);
+		send_run(w, &v->nh[nh], pkts + sent, n - sent);
 }
 
 /** Packets whose SAs another worker has are dealt with; the SAs of the others. */

@@ -115,6 +115,7 @@ struct gw_port_view {
 	uint16_t n_txq;
 	uint16_t mtu;
 	bool up; /* false: stopped or gone, do not poll */
+	bool udp_cksum; /* it makes UDP checksums over IPv6 */
 	struct gw_addr icmp4; /* our address on it, the source of ICMP errors; family 0: none */
 	struct gw_addr icmp6;
 };

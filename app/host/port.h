@@ -41,6 +41,8 @@ struct gw_port {
 	bool probed; /* id is valid */
 	bool hotplugged; /* we probed it, so we remove it */
 	bool promisc;
+	bool wants_udp_cksum; /* UDP over IPv6 may go out; to be set between probe and open */
+	bool udp_cksum; /* it makes the checksums of UDP over IPv6 */
 	uint64_t rx_offloads; /* as configured */
 	uint64_t tx_offloads;
 	struct gw_port_reset reset;

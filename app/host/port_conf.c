@@ -92,6 +92,18 @@ set_rss(struct setup *s)
 	rss->rss_key_len = len;
 }
 
+static uint64_t
+tx_wanted(const struct gw_port *port)
+{
+	/* holds: one pool for all ports, and nobody clones (see gw_port_open()) */
+	uint64_t offloads = RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+
+	/* only where it is of use: some drivers send in a slower way with it */
+	if (port->wants_udp_cksum)
+		offloads |= RTE_ETH_TX_OFFLOAD_UDP_CKSUM;
+	return offloads;
+}
+
 /** What to ask for with @p n queue pairs. */
 static int
 fill_conf(struct setup *s, struct gw_port *port, uint16_t n)
@@ -113,9 +125,7 @@ fill_conf(struct setup *s, struct gw_port *port, uint16_t n)
 	} else {
 		s->conf.rxmode.mtu = s->cfg->mtu;
 		s->conf.rxmode.offloads = s->info.rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
-		/* holds: one pool for all ports, and nobody clones (see gw_port_open()) */
-		s->conf.txmode.offloads =
-				s->info.tx_offload_capa & RTE_ETH_TX_OFFLOAD_MBUF_FAST_FREE;
+		s->conf.txmode.offloads = s->info.tx_offload_capa & tx_wanted(port);
 		if (n > 1)
 			set_rss(s);
 		s->txconf = s->info.default_txconf;
@@ -195,6 +205,9 @@ configure(struct setup *s, struct gw_port *port, struct gw_error *err)
 				made, port->n_rxq);
 	port->rx_offloads = s->conf.rxmode.offloads;
 	port->tx_offloads = s->conf.txmode.offloads;
+	port->udp_cksum = (port->tx_offloads & RTE_ETH_TX_OFFLOAD_UDP_CKSUM) != 0;
+	if (port->wants_udp_cksum && !port->udp_cksum)
+		gw_port_note(port, "the CPU makes the checksums of UDP over IPv6");
 	return 0;
 }
 

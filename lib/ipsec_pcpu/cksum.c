@@ -33,26 +33,31 @@ cksum_words(const uint8_t *p, uint32_t n)
 	return sum;
 }
 
-void
-outer_udp6_cksum(uint8_t *p)
+/** Make that of a packet whose checksum field has the sum over the pseudo-header. */
+static void
+udp6_cksum(struct rte_mbuf *m)
 {
-	const struct rte_ipv6_hdr *ip = (const struct rte_ipv6_hdr *)p;
-	struct rte_udp_hdr *udp = (struct rte_udp_hdr *)(p + sizeof(*ip));
-	const uint8_t *addrs = p + offsetof(struct rte_ipv6_hdr, src_addr);
-	uint32_t len = p + sizeof(*ip) + rte_be_to_cpu_16(udp->dgram_len) - addrs;
+	struct rte_udp_hdr *udp = rte_pktmbuf_mtod_offset(m, struct rte_udp_hdr *, m->l3_len);
+	uint32_t len = rte_be_to_cpu_16(udp->dgram_len);
+	const uint8_t *p = (const uint8_t *)udp;
 	uint32_t rest = 0;
 	uint64_t sum;
 	uint16_t cksum;
 
-	/* the addresses stand before the UDP header: one sum of both; its own field is 0 */
-	sum = cksum_words(addrs, len / sizeof(rest));
-	memcpy(&rest, addrs + len / sizeof(rest) * sizeof(rest), len % sizeof(rest));
+	sum = cksum_words(p, len / sizeof(rest));
+	memcpy(&rest, p + len / sizeof(rest) * sizeof(rest), len % sizeof(rest));
 	sum += rest;
-	/* the rest of the pseudo-header: length and protocol */
-	sum += udp->dgram_len;
-	sum += RTE_BE16(IPPROTO_UDP);
 	sum = (sum & UINT32_MAX) + (sum >> 32);
 	sum = (sum & UINT32_MAX) + (sum >> 32);
 	cksum = outer_fold((uint32_t)sum);
 	udp->dgram_cksum = cksum != 0 ? cksum : UINT16_MAX; /* 0 would say: none */
+	m->ol_flags &= ~IPSEC_PCPU_TX_UDP_CKSUM;
+}
+
+void
+ipsec_pcpu_udp_cksum(struct rte_mbuf *const pkts[], uint16_t n)
+{
+	for (uint16_t i = 0; i < n; i++)
+		if (ipsec_pcpu_lacks_udp_cksum(pkts[i]))
+			udp6_cksum(pkts[i]);
 }

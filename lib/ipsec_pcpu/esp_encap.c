@@ -146,7 +146,7 @@ encap_fits(const struct rte_mbuf *m, struct inner *in)
 	return in->version != 0;
 }
 
-/** UDP over IPv6 needs its checksum, over what was encrypted. */
+/** UDP over IPv6 needs a checksum, over what was encrypted. */
 static inline bool
 needs_udp6(const struct ipsec_pcpu_sa *sa)
 {
@@ -204,13 +204,12 @@ encap_fail(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], const uint8_t fr
 				IPSEC_PCPU_DROP_CRYPTO);
 }
 
-/** After encryption: UDP over IPv6 has a checksum over all of it. */
 static inline void
 encap_udp6(const struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n)
 {
 	for (uint16_t i = 0; i < n; i++)
 		if (unlikely(needs_udp6(ctx->job_sa[i])))
-			outer_udp6_cksum(rte_pktmbuf_mtod(pkts[i], uint8_t *));
+			outer_leave_udp6(ctx->job_sa[i], pkts[i]);
 }
 
 uint16_t

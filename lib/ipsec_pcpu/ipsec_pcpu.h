@@ -326,6 +326,23 @@ void ipsec_pcpu_sha256(struct ipsec_pcpu_ctx *ctx, const void *data, size_t len,
 /** The version of intel-ipsec-mb that is in use, as major << 16 | minor << 8 | patch. */
 uint32_t ipsec_pcpu_crypto_version(void);
 
+/** What an mbuf says whose UDP checksum, over IPv6, is to be made by the port. */
+#define IPSEC_PCPU_TX_UDP_CKSUM (RTE_MBUF_F_TX_IPV6 | RTE_MBUF_F_TX_UDP_CKSUM)
+
+/** Does an encapsulated packet still lack its UDP checksum? */
+static inline bool
+ipsec_pcpu_lacks_udp_cksum(const struct rte_mbuf *m)
+{
+	return (m->ol_flags & IPSEC_PCPU_TX_UDP_CKSUM) == IPSEC_PCPU_TX_UDP_CKSUM;
+}
+
+/**
+ * Make the UDP checksums that encapsulation has left, of packets that start with their outer IP
+ * header; others stay as they are. For ports without RTE_ETH_TX_OFFLOAD_UDP_CKSUM.
+ * The thread that has the packets.
+ */
+void ipsec_pcpu_udp_cksum(struct rte_mbuf *const pkts[], uint16_t n);
+
 /**
  * Encapsulate and encrypt. Owner of @p ctx and @p sa.
  *
@@ -334,6 +351,10 @@ uint32_t ipsec_pcpu_crypto_version(void);
  * (no Ethernet padding), and has IPSEC_PCPU_MAX_HEAD bytes before and
  * IPSEC_PCPU_MAX_TAIL after it. It ends up starting with its outer IP header,
  * l2_len 0, l3_len that of the outer IP header, l4_len that of UDP or 0.
+ *
+ * UDP over IPv6 lacks its checksum (RFC 8200 8.1), which most NICs make for nothing:
+ * the mbuf says so as rte_ethdev wants it, but for l2_len. Where the port does not make it,
+ * ipsec_pcpu_udp_cksum() does.
  *
  * @param ctx
  *   The calling thread's context.

@@ -121,7 +121,22 @@ outer_write6(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct 
 		((struct rte_udp_hdr *)(ip + 1))->dgram_len = ip->payload_len;
 }
 
-/** Outer headers of a packet of @p total bytes; UDP over IPv6 lacks its checksum. */
+/**
+ * Leave the checksum of UDP over IPv6 (RFC 8200 8.1) to a port, or to ipsec_pcpu_udp_cksum(): in
+ * its place the sum over the pseudo-header, which such ports want. Over IPv4 the
+ * checksum is 0, as RFC 3948 2.1 says.
+ */
+static inline void
+outer_leave_udp6(const struct ipsec_pcpu_sa *sa, struct rte_mbuf *m)
+{
+	struct rte_udp_hdr *udp = rte_pktmbuf_mtod_offset(
+			m, struct rte_udp_hdr *, sizeof(struct rte_ipv6_hdr));
+
+	udp->dgram_cksum = (uint16_t)~outer_fold(sa->outer_sum + udp->dgram_len);
+	m->ol_flags |= IPSEC_PCPU_TX_UDP_CKSUM;
+}
+
+/** Outer headers of a packet of @p total bytes. */
 static inline void
 outer_write(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct inner in,
 		uint64_t seq)
@@ -131,15 +146,6 @@ outer_write(const struct ipsec_pcpu_sa *sa, uint8_t *p, uint16_t total, struct i
 	else
 		outer_write6(sa, p, total, in, sa->udp_len != 0);
 }
-
-/**
- * UDP checksum over IPv6, once all is encrypted: RFC 8200 8.1 wants one there.
- * Over IPv4 it is 0, as RFC 3948 2.1 says. In cksum.c.
- *
- * @param p
- *   The outer IPv6 header; a UDP header follows, its length set and its checksum 0.
- */
-void outer_udp6_cksum(uint8_t *p);
 
 /** TOS or traffic class of an outer header. */
 static inline uint8_t

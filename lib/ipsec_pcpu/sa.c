@@ -134,18 +134,30 @@ ipsec_pcpu_sa_size(void)
 	return sizeof(struct ipsec_pcpu_sa);
 }
 
-/** Sum of the template's 16-bit words, for the checksum of each packet to start from. */
+/** Sum of 16-bit words, for the checksum of each packet to start from. */
 static uint32_t
-template_sum(const uint8_t *p)
+sum_words(const uint8_t *p, size_t len)
 {
 	uint32_t sum = 0;
 	uint16_t word;
 
-	for (size_t i = 0; i < sizeof(struct rte_ipv4_hdr); i += sizeof(word)) {
+	for (size_t i = 0; i < len; i += sizeof(word)) {
 		memcpy(&word, p + i, sizeof(word));
 		sum += word;
 	}
 	return sum;
+}
+
+/** Of what the checksum of the outer headers starts from: all that is the same in each packet. */
+static uint32_t
+template_sum(const struct ipsec_pcpu_sa *sa)
+{
+	const size_t addrs = offsetof(struct rte_ipv6_hdr, src_addr);
+
+	if (sa->version == 4)
+		return sum_words(sa->outer, sizeof(struct rte_ipv4_hdr));
+	return sum_words(sa->outer + addrs, sizeof(struct rte_ipv6_hdr) - addrs) +
+			RTE_BE16(IPPROTO_UDP);
 }
 
 static void
@@ -188,7 +200,7 @@ sa_init_outbound(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_sa_params *pr
 		template_ip6((struct rte_ipv6_hdr *)sa->outer, prm, proto);
 	if (sa->udp_len != 0)
 		template_udp((struct rte_udp_hdr *)(sa->outer + l3_len), prm);
-	sa->outer_sum = template_sum(sa->outer);
+	sa->outer_sum = template_sum(sa);
 	sa->tx_offload = rte_mbuf_tx_offload(0, l3_len, sa->udp_len, 0, 0, 0, 0);
 	sa->tos_mask = OUTER_ECN_MASK;
 	if (prm->dscp == IPSEC_PCPU_DSCP_COPY)

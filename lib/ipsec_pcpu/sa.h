@@ -32,7 +32,7 @@ struct ipsec_pcpu_sa {
 	uint64_t hard_bytes;
 	rte_be32_t spi;
 	uint32_t salt; /* as in memory */
-	uint32_t outer_sum; /* of the IPv4 template, see outer.h */
+	uint32_t outer_sum; /* of the IPv4 template, or UDP's pseudo-header; see outer.h */
 	uint8_t dir;
 	uint8_t icv_len;
 	uint8_t aad_len; /* 8, with ESN 12 */

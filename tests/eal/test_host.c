@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 /*
- * app/host/tap.c and netlink.c against the real kernel, in a network namespace
- * of this process alone. Needs root and iproute2; skipped without.
+ * app/host/tap.c and netlink.c against the real kernel, and a port that the kernel makes, in a
+ * network namespace of this process alone. Needs root and iproute2; skipped without.
  */
 
 #include <errno.h>
@@ -30,6 +30,7 @@
 #include <rte_mbuf.h>
 
 #include "host/netlink.h"
+#include "host/port.h"
 #include "host/tap.h"
 #include "log.h"
 
@@ -736,6 +737,36 @@ test_churn(void **state)
 	assert_in_step();
 }
 
+static void
+check_udp_cksum(const char *device, bool wanted, bool makes)
+{
+	struct gw_config_port cfg = {.name = "lan",
+			.device = (char *)(uintptr_t)device,
+			.mtu = 1500,
+			.rx_desc = 64,
+			.tx_desc = 64};
+	struct gw_port port;
+
+	assert_int_equal(gw_port_probe(&port, &cfg, &err), 0);
+	port.wants_udp_cksum = wanted;
+	if (gw_port_open(&port, &cfg, 1, pool, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(port.udp_cksum, makes);
+	assert_int_equal(
+			strstr(port.note, "the CPU makes the checksums") != NULL, wanted && !makes);
+	gw_port_close(&port);
+}
+
+/** UDP checksums are asked for where they are wanted, of a device that makes them. */
+static void
+test_udp_cksum(void **state)
+{
+	check_udp_cksum("net_tap_cksum", true, true);
+	check_udp_cksum("net_tap_cksum", false, false);
+	check_udp_cksum("net_null_cksum", true, false);
+	check_udp_cksum("net_null_cksum", false, false);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -751,6 +782,7 @@ main(int argc, char **argv)
 			cmocka_unit_test_setup_teardown(test_overrun, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_dead_socket, setup, teardown),
 			cmocka_unit_test_setup_teardown(test_churn, setup, teardown),
+			cmocka_unit_test(test_udp_cksum),
 	};
 
 	if (unshare(CLONE_NEWNET) < 0 || access("/dev/net/tun", R_OK | W_OK) < 0) {
@@ -767,7 +799,7 @@ main(int argc, char **argv)
 	if (rte_eal_init(argc, argv) < 0)
 		return 1;
 	gw_log_init();
-	pool = rte_pktmbuf_pool_create("pool", 511, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, 0);
+	pool = rte_pktmbuf_pool_create("pool", 511, 0, 0, gw_port_data_room(1500), 0);
 	if (pool == NULL)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);

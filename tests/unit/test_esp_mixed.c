@@ -116,6 +116,7 @@ assert_same_pkt(const struct pkt *a, const struct pkt *b)
 	assert_int_equal(a->mbuf.data_len, b->mbuf.data_len);
 	assert_int_equal(a->mbuf.pkt_len, b->mbuf.pkt_len);
 	assert_int_equal(a->mbuf.tx_offload, b->mbuf.tx_offload);
+	assert_int_equal(a->mbuf.ol_flags, b->mbuf.ol_flags);
 	assert_memory_equal(a->buf + a->mbuf.data_off, b->buf + b->mbuf.data_off, a->mbuf.data_len);
 }
 
