@@ -40,6 +40,7 @@ struct bench_cell {
 	unsigned int window; /* inbound: replay window; 0: none */
 	bool timed; /* what comes is told, and timed; see handoff.c */
 	bool mixed; /* tunnels of all kinds, for streams that differ in that; see compare.c */
+	bool udp_cksum; /* the output port makes the checksums of UDP over IPv6, as NICs do */
 };
 
 /** Streams of a mixed cell, and the tunnels that they are for. */
@@ -204,6 +205,7 @@ enum bench_compare_kind {
 	BENCH_KINDS, /* of tunnels: streams of the mixed cell */
 	BENCH_WORKERS, /* the first, the second, both */
 	BENCH_BURSTS, /* 1, 2, 4 ... GW_BURST */
+	BENCH_CHECKSUMS, /* UDP over IPv4, and over IPv6 where the port makes its checksums */
 };
 
 #define BENCH_MAX_VARIANTS 6

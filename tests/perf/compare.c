@@ -15,6 +15,7 @@
 #include "bench.h"
 
 #define TURNS 20 /* while the gateway is up */
+#define TURNS_WORKERS 80 /* two CPUs that share a core differ more from turn to turn */
 #define WINDOW_MS 3
 #define MANY_TUNNELS 64
 #define MANY_FLOWS 64
@@ -31,6 +32,14 @@ workers_of(const struct bench_compare *c, unsigned int variant)
 	return (struct bench_workers){.first = 0, .n = c->r.cell.workers};
 }
 
+static unsigned int
+stream_of(const struct bench_compare *c, unsigned int variant)
+{
+	if (c->kind == BENCH_CHECKSUMS)
+		return variant == 0 ? BENCH_UDP : BENCH_UDP6;
+	return c->kind == BENCH_KINDS ? variant : 0;
+}
+
 /** From now on packets come for this one. */
 static struct bench_workers
 choose(const struct bench_compare *c, struct bench_rig *rig, unsigned int variant)
@@ -40,7 +49,7 @@ choose(const struct bench_compare *c, struct bench_rig *rig, unsigned int varian
 	for (unsigned int w = 0; w < c->r.cell.workers; w++)
 		bench_traffic_deliver(rig->traffic, w,
 				w >= ws.first && w < ws.first + ws.n ? (int)w : -1,
-				c->kind == BENCH_KINDS ? variant : 0);
+				stream_of(c, variant));
 	if (c->kind == BENCH_BURSTS)
 		bench_traffic_set_burst(rig->traffic, 0, 1u << variant);
 	return ws;
@@ -104,12 +113,13 @@ int
 bench_compare_measure(struct bench_compare *c)
 {
 	struct bench_rig rig;
+	unsigned int turns = c->kind == BENCH_WORKERS ? TURNS_WORKERS : TURNS;
 	int rc = bench_rig_up(&rig, &c->r.cell);
 
 	if (rc < 0)
 		return rc;
 	check(&rig, c);
-	for (unsigned int i = 0; rc == 0 && i < TURNS; i++)
+	for (unsigned int i = 0; rc == 0 && i < turns; i++)
 		rc = take_turn(&rig, c);
 	bench_note_counters(&rig, &c->r);
 	bench_rig_down(&rig, &c->r);
@@ -127,8 +137,9 @@ add(const struct bench_options *opt, struct bench_compare *c, enum bench_compare
 	c->n = n;
 	if (kind == BENCH_WORKERS)
 		c->r.cell.workers = n - 1;
-	if (kind != BENCH_KINDS)
+	if (kind == BENCH_WORKERS || kind == BENCH_BURSTS)
 		return c + 1;
+	c->r.cell.udp_cksum = kind == BENCH_CHECKSUMS;
 	c->r.cell.mixed = true;
 	c->r.cell.tunnels = BENCH_SINGLES;
 	if (n > BENCH_MANY) {
@@ -148,6 +159,10 @@ bench_compare_rows(const struct bench_options *opt, struct bench_compare *c, uns
 		next = add(opt, next, BENCH_KINDS, dirs[d], 64, BENCH_MAX_STREAMS);
 		next = add(opt, next, BENCH_KINDS, dirs[d], 1420, BENCH_SINGLES);
 		next = add(opt, next, BENCH_KINDS, dirs[d], BENCH_SIZE_IMIX, 1);
+		if (dirs[d] == IPSEC_PCPU_OUT) {
+			next = add(opt, next, BENCH_CHECKSUMS, dirs[d], 64, 2);
+			next = add(opt, next, BENCH_CHECKSUMS, dirs[d], 1420, 2);
+		}
 		if (cpus > 1)
 			next = add(opt, next, BENCH_WORKERS, dirs[d], 64, 3);
 		if (cpus > 1 && !opt->quick)

@@ -269,7 +269,7 @@ json_values(FILE *f, bool first, const char *name, const double v[], unsigned in
 static void
 json_compare(FILE *f, struct bench_compare *c)
 {
-	static const char *const kinds[] = {"kinds", "workers", "bursts"};
+	static const char *const kinds[] = {"kinds", "workers", "bursts", "checksums"};
 	const struct bench_result *r = &c->r;
 	char text[12];
 

@@ -203,6 +203,8 @@ bring_up(struct bench_rig *rig, const struct bench_cell *cell, struct gw_error *
 		rc = gw_init(rig->gw, &cfg, err);
 	if (rc < 0)
 		return rc;
+	/* in the view with the neighbours */
+	rig->gw->port[cell->dir == IPSEC_PCPU_OUT ? 1 : 0].udp_cksum = cell->udp_cksum;
 	/* quiet until there is something to deliver */
 	rc = gw_set_forwarding(rig->gw, false, err);
 	if (rc == 0)
