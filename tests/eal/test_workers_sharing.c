@@ -26,6 +26,18 @@
 #define PACKETS 200
 #define MAX_SHARED 1024
 
+/*
+ * Once a second control asks workers what they saw, and moves SAs to where packets land. Here SAs
+ * stay, as hand-offs are counted. And malloc() gives the memory of one worker's message to the
+ * next one's: that is no sharing, but looks like it where lines are watched just then.
+ */
+void __wrap_gw_steering_tick(struct gw *gw);
+
+void
+__wrap_gw_steering_tick(struct gw *gw)
+{
+}
+
 /** Memory of mbufs: a packet is one worker's after the other's, as buffers of a NIC are. */
 struct area {
 	uintptr_t from, to;
