@@ -335,9 +335,10 @@ class Failures(GatewayTest):
         w.a.start_charon()
         self.eventually("a trap", lambda: "connected to dpdk-pcpu-gw" in w.a.charon.log(), world=w)
         self.back(w, 30)
-        self.settle(senders)
-        # the inbound ones, which the peer may still send on, stay for a minute
+        # a packet is what makes the new charon negotiate, once its traps are there: so traffic goes
+        # on. The inbound ones, which the peer may still send on, stay for a minute
         self.eventually("the end of the stale SAs", lambda: not old & self.spis(w.a), 30, w)
+        self.settle(senders)
         self.assert_no_iv_twice(w)
 
     def test_charon_stopped(self):
