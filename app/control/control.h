@@ -39,6 +39,7 @@ struct gw_sa_ike {
 	bool unsaid; /* this one has not said since it connected that it is still there */
 	bool renewed; /* there is a successor */
 	bool paired; /* gw_sa.pair was set once */
+	bool any_sport; /* inbound, in UDP: from any port of the peer's */
 	bool soft_said, hard_said; /* which of its ends IKE has been told of */
 	uint64_t soft_bytes, soft_packets; /* 0: none; hard limits are in prm */
 	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */
