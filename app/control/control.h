@@ -30,6 +30,14 @@ enum gw_move {
 	GW_MOVE_TELL, /* it has come; others are to know */
 };
 
+/** The last that IKE was told of where packets of an inbound SA come from, see ike_mapping.c. */
+struct gw_ike_told {
+	struct gw_addr addr; /* family 0: it was told nothing */
+	uint16_t port; /* of UDP, host order */
+	bool moved; /* IKE has given the SA other addresses since */
+	uint64_t at; /* CLOCK_MONOTONIC, nanoseconds */
+};
+
 /** What IKE says of an SA beside its parameters, and what is noted for it. */
 struct gw_sa_ike {
 	char name[GW_IKE_NAME_LEN]; /* of the connection; "": not known */
@@ -45,6 +53,7 @@ struct gw_sa_ike {
 	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */
 	uint64_t packets; /* at the last look */
 	uint64_t used; /* when that was seen to change; CLOCK_MONOTONIC, nanoseconds; 0: never */
+	struct gw_ike_told told;
 };
 
 /** An SA as control knows it. */

@@ -75,16 +75,10 @@ give_spi_back(struct gw_ike *ike, uint32_t spi)
 
 /* Finding */
 
-static struct gw_ike_sa_key
-key_of(const struct ipsec_pcpu_sa_params *prm)
-{
-	return (struct gw_ike_sa_key){{prm->family, prm->daddr}, prm->spi};
-}
-
 static bool
 is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
 {
-	struct gw_ike_sa_key key = key_of(&sa->prm);
+	struct gw_ike_sa_key key = gw_ike_key_of(&sa->prm);
 
 	return key.spi == id->spi && gw_addr_equal(&key.dst, &id->dst);
 }
@@ -336,7 +330,7 @@ add_to(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa, struc
 int
 gw_ike_sa_add(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
 {
-	struct gw_ike_sa_key id = key_of(&sa->prm);
+	struct gw_ike_sa_key id = gw_ike_key_of(&sa->prm);
 	struct gw_sa *there = find_sa(gw, &id);
 	struct gw_tunnel *t;
 	int rc;
@@ -448,6 +442,7 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 	sa->prm.encap_sport = to->sport != 0 ? to->sport : to->dport;
 	sa->prm.encap_dport = to->dport;
 	sa->ike->any_sport = to->dport != 0 && to->sport == 0;
+	sa->ike->told.moved = true;
 	return gw_view_update(gw, err);
 }
 
@@ -507,7 +502,7 @@ is_hard(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 static void
 report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 {
-	struct gw_ike_sa_key id = key_of(&sa->prm);
+	struct gw_ike_sa_key id = gw_ike_key_of(&sa->prm);
 	const struct gw_ike_events *ev = &gw->ike->events;
 
 	if (!gw->ike->in_sync || sa->ike->stale)
