@@ -30,6 +30,13 @@ enum gw_move {
 	GW_MOVE_TELL, /* it has come; others are to know */
 };
 
+/** Whether packets of an inbound SA for any port come the way that IKE's own come. */
+enum gw_ike_way {
+	GW_IKE_WAY_UNKNOWN, /* none was seen yet */
+	GW_IKE_WAY_SHARED, /* from IKE's port: the mapping of a NAT is one for both */
+	GW_IKE_WAY_OWN, /* from a port of its own: says nothing of IKE's */
+};
+
 /** The last that IKE was told of where packets of an inbound SA come from, see ike_mapping.c. */
 struct gw_ike_told {
 	struct gw_addr addr; /* family 0: it was told nothing */
@@ -53,6 +60,7 @@ struct gw_sa_ike {
 	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */
 	uint64_t packets; /* at the last look */
 	uint64_t used; /* when that was seen to change; CLOCK_MONOTONIC, nanoseconds; 0: never */
+	enum gw_ike_way way; /* any_sport; see ike_mapping.c */
 	struct gw_ike_told told;
 };
 

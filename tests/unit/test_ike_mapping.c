@@ -201,9 +201,6 @@ test_never(void **state)
 	info.stale = true;
 	saw(OTHER, 4999);
 	info.stale = false;
-	info.any_sport = true;
-	saw(OTHER, 4999);
-	info.any_sport = false;
 	sa.prm.replay_window = 0;
 	saw(OTHER, 4999);
 	sa.prm.replay_window = 64;
@@ -231,6 +228,48 @@ test_never(void **state)
 	assert_int_equal(told.n, 0);
 	saw(OTHER, 4999);
 	assert_int_equal(told.n, 1);
+}
+
+/** For any port: it may share IKE's way, which is where the SA goes that we send on; or not. */
+static void
+test_any_port(void **state)
+{
+	struct gw_sa out = {.prm = {.dir = IPSEC_PCPU_OUT,
+					    .family = AF_INET,
+					    .saddr.ip4 = OURS,
+					    .daddr.ip4 = PEER,
+					    .encap_sport = 4500,
+					    .encap_dport = 6000}};
+
+	info.any_sport = true;
+	saw(PEER, 6001); /* nothing is known of IKE's place */
+	assert_int_equal(info.way, GW_IKE_WAY_UNKNOWN);
+	sa.pair = &out;
+	saw(PEER, 6001); /* a port of its own */
+	assert_int_equal(info.way, GW_IKE_WAY_OWN);
+	saw(PEER, 6000);
+	saw(OTHER, 6001);
+	assert_int_equal(told.n, 0);
+	info.way = GW_IKE_WAY_UNKNOWN;
+	saw(PEER, 6000);
+	assert_int_equal(info.way, GW_IKE_WAY_SHARED);
+	assert_int_equal(told.n, 0);
+	saw(PEER, 6001);
+	saw(PEER, 6001);
+	assert_int_equal(told.n, 1);
+	assert_int_equal(told.port, 6001);
+	later();
+	saw(PEER, 6000);
+	assert_int_equal(told.n, 2);
+	assert_int_equal(told.port, 6000);
+	/* what was said may be lost with the connection */
+	info.told = (struct gw_ike_told){0};
+	saw(OTHER, 6000);
+	assert_int_equal(told.n, 3);
+	sa.pair = NULL;
+	later();
+	saw(OTHER, 6001);
+	assert_int_equal(told.n, 3);
 }
 
 static void
@@ -269,6 +308,7 @@ main(void)
 			CASE(test_put_back),
 			CASE(test_moved_elsewhere),
 			CASE(test_never),
+			CASE(test_any_port),
 			CASE(test_ip6),
 	};
 #undef CASE
