@@ -133,6 +133,9 @@ test_all(void **state)
 	start();
 	for (unsigned int w = 0; w < N; w++)
 		send_from(ike_own[w].in, w, PEER_ADDR, PORT + w);
+	look();
+	assert_told(N);
+	/* for itself: of a burst with packets of two SAs one is noted */
 	send_from(ike_fallback.in, 5, PEER_ADDR, PORT + N);
 	look();
 	assert_told(N + 1);
