@@ -131,7 +131,8 @@ static job_requeue_t report_acquire(acquire_t *acquire)
 }
 
 /**
- * Job: report a peer that moved, if its SA is not one for packets from any port
+ * Job: report a peer that moved. Of an SA for packets from any port the gateway
+ * says it only if they come IKE's own way, so that the whole IKE_SA may be moved.
  */
 static job_requeue_t report_mapping(mapping_t *mapping)
 {
@@ -146,15 +147,10 @@ static job_requeue_t report_mapping(mapping_t *mapping)
 
 	if (mapping->sas->get_state(mapping->sas, &id, &sa))
 	{
-		/* else charon would move the whole IKE_SA to the port of one SA's
-		 * packets */
-		if (!sa.any_port)
-		{
-			remote = kernel_pcpu_get_host(&msg->remote);
-			charon->kernel->mapping(charon->kernel, id.proto, id.spi,
-									sa.ike_dst, remote);
-			remote->destroy(remote);
-		}
+		remote = kernel_pcpu_get_host(&msg->remote);
+		charon->kernel->mapping(charon->kernel, id.proto, id.spi, sa.ike_dst,
+								remote);
+		remote->destroy(remote);
 		sa.ike_dst->destroy(sa.ike_dst);
 	}
 	id.dst->destroy(id.dst);

@@ -432,7 +432,6 @@ METHOD(kernel_pcpu_sas_t, get_state, bool,
 	{
 		state->instance = sa->instance;
 		state->stale = sa->stale;
-		state->any_port = !sa->msg.src.port;
 		state->ike_dst = sa->ike_dst->clone(sa->ike_dst);
 	}
 	this->mutex->unlock(this->mutex);

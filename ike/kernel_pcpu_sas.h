@@ -35,11 +35,6 @@ struct kernel_pcpu_sa_state_t {
 	bool stale;
 
 	/**
-	 * TRUE if it takes packets from any port
-	 */
-	bool any_port;
-
-	/**
 	 * Destination by which charon finds its CHILD_SA, to be destroyed
 	 */
 	host_t *ike_dst;

@@ -30,6 +30,21 @@ enum gw_move {
 	GW_MOVE_TELL, /* it has come; others are to know */
 };
 
+/** Whether packets of an inbound SA for any port come the way that IKE's own come. */
+enum gw_ike_way {
+	GW_IKE_WAY_UNKNOWN, /* none was seen yet */
+	GW_IKE_WAY_SHARED, /* from IKE's port: the mapping of a NAT is one for both */
+	GW_IKE_WAY_OWN, /* from a port of its own: says nothing of IKE's */
+};
+
+/** The last that IKE was told of where packets of an inbound SA come from, see ike_mapping.c. */
+struct gw_ike_told {
+	struct gw_addr addr; /* family 0: it was told nothing */
+	uint16_t port; /* of UDP, host order */
+	bool moved; /* IKE has given the SA other addresses since */
+	uint64_t at; /* CLOCK_MONOTONIC, nanoseconds */
+};
+
 /** What IKE says of an SA beside its parameters, and what is noted for it. */
 struct gw_sa_ike {
 	char name[GW_IKE_NAME_LEN]; /* of the connection; "": not known */
@@ -39,11 +54,14 @@ struct gw_sa_ike {
 	bool unsaid; /* this one has not said since it connected that it is still there */
 	bool renewed; /* there is a successor */
 	bool paired; /* gw_sa.pair was set once */
+	bool any_sport; /* inbound, in UDP: from any port of the peer's */
 	bool soft_said, hard_said; /* which of its ends IKE has been told of */
 	uint64_t soft_bytes, soft_packets; /* 0: none; hard limits are in prm */
 	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */
 	uint64_t packets; /* at the last look */
 	uint64_t used; /* when that was seen to change; CLOCK_MONOTONIC, nanoseconds; 0: never */
+	enum gw_ike_way way; /* any_sport; see ike_mapping.c */
+	struct gw_ike_told told;
 };
 
 /** An SA as control knows it. */

@@ -82,8 +82,11 @@ mark_all(struct gw *gw, bool same_generation)
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		t->ike->stale |= !same_generation;
 		memset(t->ike->hold, 0, sizeof(t->ike->hold));
-		for (unsigned int i = 0; i < t->n_sas; i++)
+		for (unsigned int i = 0; i < t->n_sas; i++) {
 			mark(same_generation, &t->sas[i]->ike->stale, &t->sas[i]->ike->unsaid);
+			/* what was said last may have gone with the connection */
+			t->sas[i]->ike->told = (struct gw_ike_told){0};
+		}
 	}
 }
 

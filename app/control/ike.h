@@ -27,6 +27,9 @@ struct gw_ike_acquire {
 struct gw_ike_events {
 	bool (*acquire)(void *arg, const struct gw_ike_acquire *acquire);
 	bool (*expire)(void *arg, const struct gw_ike_sa_key *key, bool hard);
+	/* where an inbound SA's packets come from now; the port in host order */
+	bool (*mapping)(void *arg, const struct gw_ike_sa_key *key, const struct gw_addr *remote,
+			uint16_t port);
 	void *arg;
 };
 
@@ -43,6 +46,7 @@ struct gw_ike_events {
 	_(acquires_unsent, "acquires that could not be sent, or were over the limit for a second") \
 	_(expires_soft, "SAs reported for renewal") \
 	_(expires_hard, "SAs reported as at their end") \
+	_(mappings, "SAs reported because their packets came from another address or port") \
 	_(refused, "requests that were well-formed and refused") \
 	_(malformed, "messages that were not well-formed")
 
@@ -117,6 +121,14 @@ int gw_ike_policy_del(struct gw *gw, const struct gw_ike_policy *policy, struct 
 
 /** Remove all that IKE made of these kinds. */
 int gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err);
+
+/**
+ * A packet of an SA of IKE was authentic; once a second at most for each SA and worker.
+ *
+ * @param outer
+ *   Its addresses and ports as it came in; ports 0: plain ESP.
+ */
+void gw_ike_saw(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_tuple *outer);
 
 /** Workers have noted packets that want SAs. */
 void gw_ike_wants_poll(struct gw *gw);

@@ -86,6 +86,13 @@ gw_ike_is_known(const struct gw_sa *sa, enum ipsec_pcpu_dir dir)
 	return sa->prm.dir == dir && !sa->ike->stale;
 }
 
+/** What charon knows it by. */
+static inline struct gw_ike_sa_key
+gw_ike_key_of(const struct ipsec_pcpu_sa_params *prm)
+{
+	return (struct gw_ike_sa_key){{prm->family, prm->daddr}, prm->spi};
+}
+
 /* ike_tunnel.c */
 
 /** The tunnel of a reqid; a new one where there is none. NULL: no place, @p err set. */

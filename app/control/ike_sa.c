@@ -75,16 +75,10 @@ give_spi_back(struct gw_ike *ike, uint32_t spi)
 
 /* Finding */
 
-static struct gw_ike_sa_key
-key_of(const struct ipsec_pcpu_sa_params *prm)
-{
-	return (struct gw_ike_sa_key){{prm->family, prm->daddr}, prm->spi};
-}
-
 static bool
 is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
 {
-	struct gw_ike_sa_key key = key_of(&sa->prm);
+	struct gw_ike_sa_key key = gw_ike_key_of(&sa->prm);
 
 	return key.spi == id->spi && gw_addr_equal(&key.dst, &id->dst);
 }
@@ -293,6 +287,7 @@ install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
 	}
 	*info = (struct gw_sa_ike){.cpu = sa->prm.pcpu,
 			.initiator = sa->initiator,
+			.any_sport = sa->any_sport,
 			.soft_bytes = sa->soft_bytes,
 			.soft_packets = sa->soft_packets,
 			.soft_s = sa->soft_s,
@@ -335,7 +330,7 @@ add_to(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa, struc
 int
 gw_ike_sa_add(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err)
 {
-	struct gw_ike_sa_key id = key_of(&sa->prm);
+	struct gw_ike_sa_key id = gw_ike_key_of(&sa->prm);
 	struct gw_sa *there = find_sa(gw, &id);
 	struct gw_tunnel *t;
 	int rc;
@@ -408,14 +403,23 @@ gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *er
 
 /* MOBIKE */
 
-/** Its own source port stays: it is ours to choose. */
+/** Has it the peer's port? An outbound one's source port stays: it is ours to choose. */
 static bool
-is_there(const struct ipsec_pcpu_sa_params *prm, const struct gw_ike_moved_sa *to)
+has_sport(const struct gw_sa *sa, const struct gw_ike_moved_sa *to)
 {
+	if (sa->prm.dir == IPSEC_PCPU_OUT || to->dport == 0)
+		return true;
+	return sa->ike->any_sport ? to->sport == 0 : to->sport == sa->prm.encap_sport;
+}
+
+static bool
+is_there(const struct gw_sa *sa, const struct gw_ike_moved_sa *to)
+{
+	const struct ipsec_pcpu_sa_params *prm = &sa->prm;
 	struct gw_addr src = {prm->family, prm->saddr}, dst = {prm->family, prm->daddr};
 
 	return gw_addr_equal(&src, &to->src) && gw_addr_equal(&dst, &to->dst) &&
-			prm->encap_dport == to->dport;
+			prm->encap_dport == to->dport && has_sport(sa, to);
 }
 
 int
@@ -425,7 +429,7 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 
 	if (sa == NULL)
 		return no_sa(&to->key, err);
-	if (is_there(&sa->prm, to))
+	if (is_there(sa, to))
 		return 0;
 	if (sa->prm.dir == IPSEC_PCPU_OUT || !gw_addr_equal(&to->dst, &to->key.dst) ||
 			(sa->prm.encap_dport == 0) != (to->dport == 0)) {
@@ -437,6 +441,8 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 	sa->prm.saddr = to->src.a;
 	sa->prm.encap_sport = to->sport != 0 ? to->sport : to->dport;
 	sa->prm.encap_dport = to->dport;
+	sa->ike->any_sport = to->dport != 0 && to->sport == 0;
+	sa->ike->told.moved = true;
 	return gw_view_update(gw, err);
 }
 
@@ -496,7 +502,7 @@ is_hard(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 static void
 report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 {
-	struct gw_ike_sa_key id = key_of(&sa->prm);
+	struct gw_ike_sa_key id = gw_ike_key_of(&sa->prm);
 	const struct gw_ike_events *ev = &gw->ike->events;
 
 	if (!gw->ike->in_sync || sa->ike->stale)

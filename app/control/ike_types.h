@@ -34,6 +34,7 @@ struct gw_ike_new_sa {
 	bool initiator; /* the daemon began the exchange: the peer has its inbound SA already */
 	bool replayed; /* said again after a HELLO, may be there already */
 	bool choose_sport; /* outbound in UDP: its source port was drawn by lot, we may choose */
+	bool any_sport; /* inbound in UDP: packets may come from any port, each SA's from its own */
 	char name[GW_IKE_NAME_LEN]; /* of the connection; printable; may be "" */
 };
 
@@ -42,7 +43,7 @@ struct gw_ike_moved_sa {
 	struct gw_ike_sa_key key; /* until now */
 	struct gw_addr src;
 	struct gw_addr dst;
-	uint16_t sport; /* both 0: not in UDP */
+	uint16_t sport; /* both 0: not in UDP; this alone: any, of an inbound SA */
 	uint16_t dport;
 };
 

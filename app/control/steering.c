@@ -11,6 +11,7 @@
 
 #include "../log.h"
 #include "control_priv.h"
+#include "ike.h"
 
 /** Looks in a row that find an SA on another port until it is steered there: uplinks take turns. */
 #define ELSEWHERE_LOOKS 3
@@ -334,6 +335,8 @@ learn(struct gw *gw, const struct gw_observed *o)
 
 	if (sa == NULL)
 		return;
+	if (sa->ike != NULL)
+		gw_ike_saw(gw, sa, &o->tuple);
 	if (sa->steer_port != o->port) {
 		if (sa->steer != NULL && sa->steer->seen && ++sa->elsewhere < ELSEWHERE_LOOKS)
 			return;

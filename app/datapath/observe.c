@@ -52,9 +52,12 @@ gw_observer_take(struct gw_observer *o, bool on, struct gw_observed *to)
 	unsigned int n = o->n;
 
 	memcpy(to, o->seen, n * sizeof(*to));
-	memset(o->done, 0, sizeof(o->done));
 	o->n = 0;
 	o->on = on;
+	/* where there was no room for all, it is the turn of others now */
+	if (n == GW_OBSERVED_MAX)
+		return n;
+	memset(o->done, 0, sizeof(o->done));
 	o->salt = o->salt * UINT32_C(1664525) + UINT32_C(1013904223);
 	return n;
 }

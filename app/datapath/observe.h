@@ -5,8 +5,9 @@
 
 /*
  * How inbound SAs' packets come in: outer addresses and ports, the NIC's hash, the queue.
- * Steering learns from it (app/steer/). One packet of each SA is noted between two looks of
- * control's (GW_MSG_OBSERVE), and only once it has proved authentic. Worker's own thread.
+ * Steering learns from it (app/steer/), and charon is told where a peer has moved. One packet of
+ * each SA is noted between two looks of control's (GW_MSG_OBSERVE), and only once it has proved
+ * authentic; of more SAs than there is room for in several looks. Worker's own thread.
  */
 
 #include <stdbool.h>
@@ -29,7 +30,10 @@ struct gw_observed {
 	struct ipsec_pcpu_tuple tuple; /* ports 0: plain ESP */
 };
 
-/** Bits for SPIs, by a hash that is another one after each look: so none is hidden for long. */
+/**
+ * Bits for SPIs, by a hash that is another one after each look that had room for all: so none is
+ * hidden for long.
+ */
 #define GW_OBSERVER_BITS 1024
 
 struct gw_observer {

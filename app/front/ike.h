@@ -252,7 +252,12 @@ struct ike_expire {
 	uint32_t pad;
 };
 
-/* Authentic packets of an inbound SA come from another address or port. */
+/* Authentic packets of an inbound SA in UDP come from another address or port than it has, and
+ * than was said last: a NAT between us has another mapping (RFC 7296 2.23). At most once a second
+ * for an SA. Of an SA that takes packets from any port only if they came from IKE's own at first:
+ * one of its own says nothing of IKE's. Never of one without a replay window, as whoever has
+ * recorded a packet could move it. What follows from it is charon's matter: nothing changes here
+ * before IKE_SA_UPDATE, or a new SA. */
 struct ike_mapping {
 	struct ike_hdr hdr;
 	struct ike_sa_id sa;

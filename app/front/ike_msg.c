@@ -261,7 +261,8 @@ get_encap(struct gw_ike_new_sa *sa, const struct ike_sa_add *m, const char **why
 		return fail(why, EINVAL, "UDP encapsulation without a destination port");
 	if (prm->encap_sport == 0 && prm->dir == IPSEC_PCPU_OUT)
 		return fail(why, EINVAL, "UDP encapsulation without a source port");
-	if (prm->encap_sport == 0)
+	sa->any_sport = prm->encap_sport == 0;
+	if (sa->any_sport)
 		prm->encap_sport = prm->encap_dport;
 	return 0;
 }

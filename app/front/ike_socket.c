@@ -23,7 +23,7 @@
 #define MAX_CLIENTS 4
 /** Requests answered before other things have their turn. */
 #define BATCH 64
-/** Refusals that are logged in ten seconds. */
+/** Lines that are logged in ten seconds. */
 #define MAX_LOGS 20
 #define LOG_TICKS_NS (10 * GW_NS_PER_S)
 
@@ -50,7 +50,7 @@ may_log(struct gw_ike_socket *s)
 
 	if (s->log_from == 0 || now - s->log_from >= LOG_TICKS_NS) {
 		if (s->logs > MAX_LOGS)
-			GW_LOG(WARNING, "IKE: %u more refusals", s->logs - MAX_LOGS);
+			GW_LOG(WARNING, "IKE: %u more lines like these", s->logs - MAX_LOGS);
 		s->log_from = now;
 		s->logs = 0;
 	}
@@ -119,6 +119,25 @@ on_expire(void *arg, const struct gw_ike_sa_key *key, bool hard)
 	return put(s->charon, &m, sizeof(m));
 }
 
+static bool
+on_mapping(void *arg, const struct gw_ike_sa_key *key, const struct gw_addr *remote, uint16_t port)
+{
+	struct gw_ike_socket *s = arg;
+	struct ike_mapping m = {.hdr.type = IKE_MAPPING};
+	char from[GW_ADDR_STRLEN];
+
+	if (s->charon == NULL)
+		return false;
+	gw_ike_put_key(&m.sa, key);
+	gw_ike_put_addr(&m.remote, remote, port);
+	if (!put(s->charon, &m, sizeof(m)))
+		return false;
+	if (may_log(s))
+		GW_LOG(NOTICE, "IKE: packets of SA 0x%08x come from %s port %u now: charon is told",
+				key->spi, gw_addr_text(remote, from), port);
+	return true;
+}
+
 /** One that was there before, and that we have not heard of being gone. */
 static void
 look_after_charon(struct gw_ike_socket *s)
@@ -137,7 +156,7 @@ hello(struct client *c, const struct gw_ike_request *req, struct ike_reply *repl
 		struct gw_error *err)
 {
 	struct gw_ike_socket *s = c->sock;
-	struct gw_ike_events events = {on_acquire, on_expire, s};
+	struct gw_ike_events events = {on_acquire, on_expire, on_mapping, s};
 	struct gw_ike_status st;
 	int rc;
 

@@ -180,6 +180,21 @@ on_expire(void *arg, const struct gw_ike_sa_key *key, bool hard)
 	return true;
 }
 
+static bool
+on_mapping(void *arg, const struct gw_ike_sa_key *key, const struct gw_addr *remote, uint16_t port)
+{
+	assert_ptr_equal(arg, &ike);
+	if (ike.refuse) {
+		ike.refused++;
+		return false;
+	}
+	ike.mappings++;
+	ike.mapping.key = *key;
+	ike.mapping.remote = *remote;
+	ike.mapping.port = port;
+	return true;
+}
+
 void
 ike_start(void)
 {
@@ -242,7 +257,7 @@ check(int rc, const struct gw_error *err)
 void
 ike_hello(uint64_t generation)
 {
-	const struct gw_ike_events events = {on_acquire, on_expire, &ike};
+	const struct gw_ike_events events = {on_acquire, on_expire, on_mapping, &ike};
 	struct gw_error err;
 
 	check(gw_ike_hello(&site.gw, generation, true, &events, &err), &err);
@@ -356,6 +371,7 @@ ike_sa_params(struct gw_ike_new_sa *sa, const struct ike_pair *p, enum ipsec_pcp
 	sa->prm.pcpu = p->cpu;
 	sa->prm.encap_sport = p->sport;
 	sa->choose_sport = dir == IPSEC_PCPU_OUT && p->sport != 4500;
+	sa->any_sport = dir == IPSEC_PCPU_IN && p->any_sport;
 	sa->reqid = p->reqid;
 	sa->initiator = p->initiator;
 	snprintf(sa->name, sizeof(sa->name), "test");

@@ -25,16 +25,23 @@ struct ike_pair {
 	uint32_t cpu; /* as charon says it */
 	bool initiator;
 	uint16_t sport; /* that charon has drawn for the outbound SA, and the peer for the other */
+	bool any_sport; /* inbound: charon does not know the peer's port, and says so */
 	uint32_t in, out; /* SPIs; 0: none yet */
 };
 
 struct ike_events {
-	bool refuse; /* acquires cannot be sent */
+	bool refuse; /* acquires and mappings cannot be sent */
 	struct gw_ike_acquire acquire[IKE_MAX_ACQUIRES];
 	unsigned int n; /* of them, those refused not counted */
 	unsigned int refused;
 	unsigned int asked[SITE_WORKERS + 1]; /* by CPU; the last: for any */
 	unsigned int soft, hard; /* expires */
+	unsigned int mappings;
+	struct {
+		struct gw_ike_sa_key key;
+		struct gw_addr remote;
+		uint16_t port;
+	} mapping; /* the last one */
 };
 
 /** What the gateway has said. */

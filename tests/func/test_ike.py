@@ -94,6 +94,9 @@ class Sas(IkeTest):
         self.charon.do("SA_UPDATE", **moved)
         sa.src, sa.sport = "192.0.2.77", 61000
         self.assert_in(pair)
+        for port, shown in ((61001, 61001), (0, 4500)):  # the port alone; any: shown as ours
+            self.charon.do("SA_UPDATE", **{**moved, "new_src": addr("192.0.2.77", port)})
+            self.assertEqual(self.sa(sa)["encap_sport"], shown)
         out = {"sa": sa_id(pair.from_gw.spi, pair.from_gw.dst), "flags": N["IKE_SA_ENCAP"],
                "new_src": addr(pair.from_gw.src, 4500)}
         self.assertEqual(self.charon.status(

@@ -220,6 +220,7 @@ test_inbound(void **state)
 	assert_memory_equal(&prm->daddr, m.sa_add.sa.dst.addr, 4);
 	assert_int_equal(prm->encap_sport, 4500); /* any: ours, for want of one */
 	assert_int_equal(prm->encap_dport, 4500);
+	assert_true(req.u.new_sa.any_sport);
 	assert_false(req.u.new_sa.choose_sport);
 	assert_int_equal(prm->hard_bytes, 2000);
 	assert_int_equal(req.u.new_sa.soft_bytes, 1000);
@@ -246,6 +247,7 @@ test_outbound(void **state)
 	assert_int_equal(prm->dir, IPSEC_PCPU_OUT);
 	assert_int_equal(prm->pcpu, IPSEC_PCPU_ANY);
 	assert_int_equal(prm->encap_sport | prm->encap_dport, 0);
+	assert_false(req.u.new_sa.any_sport);
 	assert_int_equal(prm->ttl, 64);
 	assert_int_equal(prm->dscp, 0);
 	assert_int_equal(prm->df, IPSEC_PCPU_DF_CLEAR);
@@ -271,6 +273,10 @@ test_sport(void **state)
 	assert_true(req.u.new_sa.choose_sport);
 	assert_int_equal(prm->encap_sport, 50000);
 	assert_int_equal(prm->encap_dport, 4500);
+	m.sa_add.flags = IKE_SA_ENCAP | IKE_SA_INBOUND; /* from the port of the peer's IKE */
+	assert_int_equal(decode_msg(&m, &req), 0);
+	assert_int_equal(prm->encap_sport, 50000);
+	assert_false(req.u.new_sa.any_sport);
 }
 
 static void

@@ -3,6 +3,7 @@
 /* app/control/steering.c: what control makes of what workers saw. Methods are functions here. */
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 #include <rte_log.h>
 
 #include "control/control_priv.h"
+#include "control/ike.h"
 #include "log.h"
 
 static struct gw gw;
@@ -28,6 +30,7 @@ static struct gw_sa *sas[] = {&sa};
 static struct gw_view view;
 static struct gw_observed seen; /* spi 0: nothing */
 static unsigned int n_added;
+static struct ipsec_pcpu_tuple ike_saw; /* family 0: nothing */
 
 int gw_logtype;
 
@@ -159,10 +162,18 @@ gw_ena_odd_hash(const struct gw *g, unsigned int port, const uint8_t *key,
 {
 }
 
+void
+gw_ike_saw(struct gw *g, struct gw_sa *of, const struct ipsec_pcpu_tuple *outer)
+{
+	assert_ptr_equal(of, &sa);
+	ike_saw = *outer;
+}
+
 static void
 look(uint32_t spi, uint8_t port)
 {
-	seen = (struct gw_observed){.spi = spi, .port = port};
+	seen = (struct gw_observed){
+			.spi = spi, .port = port, .tuple = {.family = AF_INET, .sport = 4999}};
 	gw_steering_tick(&gw);
 }
 
@@ -199,10 +210,39 @@ test_ports(void **state)
 	assert_null(sa.steer);
 }
 
+/* What workers saw of an SA of IKE is looked at as well; of the file's it is for steering alone. */
+static void
+test_ike(void **state)
+{
+	struct gw_sa_ike info = {0};
+	struct gw_error err;
+
+	tunnel = (struct gw_tunnel){.cfg = &tunnel_cfg, .sas = sas, .n_sas = 1};
+	gw = (struct gw){.n_ports = 1,
+			.n_workers = 1,
+			.n_tunnels = 1,
+			.tunnel = &tunnel,
+			.cfg.ports = port_cfg,
+			.view = &view};
+	assert_int_equal(gw_steering_start(&gw, &err), 0);
+	ike_saw = (struct ipsec_pcpu_tuple){0};
+	look(0x1000, 0);
+	assert_int_equal(ike_saw.family, 0);
+	sa.ike = &info;
+	look(0x1001, 0);
+	assert_int_equal(ike_saw.family, 0);
+	look(0x1000, 0);
+	assert_int_equal(ike_saw.family, AF_INET);
+	assert_int_equal(ike_saw.sport, 4999);
+	sa.ike = NULL;
+	gw_steering_stop(&gw);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_ports)};
+	const struct CMUnitTest tests[] = {
+			cmocka_unit_test(test_ports), cmocka_unit_test(test_ike)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
