@@ -177,20 +177,26 @@ look(uint32_t spi, uint8_t port)
 	gw_steering_tick(&gw);
 }
 
-/* An SA is steered where its packets come in; not to and fro where they come in on both. */
 static void
-test_ports(void **state)
+start(unsigned int n_ports)
 {
 	struct gw_error err;
 
 	tunnel = (struct gw_tunnel){.cfg = &tunnel_cfg, .sas = sas, .n_sas = 1};
-	gw = (struct gw){.n_ports = 2,
+	gw = (struct gw){.n_ports = n_ports,
 			.n_workers = 1,
 			.n_tunnels = 1,
 			.tunnel = &tunnel,
 			.cfg.ports = port_cfg,
 			.view = &view};
 	assert_int_equal(gw_steering_start(&gw, &err), 0);
+}
+
+/* An SA is steered where its packets come in; not to and fro where they come in on both. */
+static void
+test_ports(void **state)
+{
+	start(2);
 	assert_int_equal(sa.steer_port, 0); /* its address is there */
 	look(0x1000, 1);
 	assert_int_equal(sa.steer_port, 1); /* no packet came in there */
@@ -215,16 +221,8 @@ static void
 test_ike(void **state)
 {
 	struct gw_sa_ike info = {0};
-	struct gw_error err;
 
-	tunnel = (struct gw_tunnel){.cfg = &tunnel_cfg, .sas = sas, .n_sas = 1};
-	gw = (struct gw){.n_ports = 1,
-			.n_workers = 1,
-			.n_tunnels = 1,
-			.tunnel = &tunnel,
-			.cfg.ports = port_cfg,
-			.view = &view};
-	assert_int_equal(gw_steering_start(&gw, &err), 0);
+	start(1);
 	ike_saw = (struct ipsec_pcpu_tuple){0};
 	look(0x1000, 0);
 	assert_int_equal(ike_saw.family, 0);
