@@ -190,6 +190,7 @@ struct gw {
 	uint64_t view_built; /* when; CLOCK_MONOTONIC, nanoseconds */
 	uint64_t view_took; /* to build it and to tell all workers, nanoseconds */
 	bool view_held, view_owed; /* see gw_view_hold() */
+	bool view_behind; /* the last one could not be built */
 	bool view_stale; /* the kernel's tables have changed since */
 	bool view_timer; /* a rebuild is due */
 	uint64_t neigh_warned; /* when it was said last that there are too many neighbours */

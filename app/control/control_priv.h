@@ -153,6 +153,11 @@ void gw_sa_ends_tick(struct gw *gw);
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
 /**
+ * The same where nothing has changed but SAs of a tunnel: nothing where workers would see no
+ * difference, as with each renewal. They forget flows with each view.
+ */
+int gw_view_update_tunnel(struct gw *gw, const struct gw_tunnel *t, struct gw_error *err);
+/**
  * From now on gw_view_update() does nothing, until the release does it once: for many SAs that go,
  * to which no view points. What a view points to is still freed behind gw_view_build() only.
  */

@@ -443,7 +443,7 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 	sa->prm.encap_dport = to->dport;
 	sa->ike->any_sport = to->dport != 0 && to->sport == 0;
 	sa->ike->told.moved = true;
-	return gw_view_update(gw, err);
+	return gw_view_update_tunnel(gw, &gw->tunnel[sa->tunnel], err);
 }
 
 /* What SAs have done */

@@ -383,7 +383,7 @@ gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa
 		return rc;
 	}
 	gw_steering_add(gw, sa);
-	if (gw_view_update(gw, err) < 0) {
+	if (gw_view_update_tunnel(gw, t, err) < 0) {
 		struct gw_error ignored;
 
 		/* what is refused must not carry packets */
@@ -440,13 +440,13 @@ gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_err
 				sa->prm.spi,
 				rc == -ETIMEDOUT ? "a worker does not answer and may still use it"
 						 : strerror(-rc));
-		gw_view_update(gw, &ignored);
+		gw_view_update_tunnel(gw, t, &ignored);
 		return rc;
 	}
 	if (sa->ike == NULL)
 		gw_sa_release(gw, sa);
 	free_sa(sa);
-	return gw_view_update(gw, err);
+	return gw_view_update_tunnel(gw, t, err);
 }
 
 int

@@ -75,16 +75,15 @@ build_routes(struct build *b)
 
 /** Every UDP port at which an inbound SA expects its packets, and 4500 (RFC 3948). */
 static void
-local_esp_ports(struct gw_local *l, const struct gw *gw)
+esp_ports(const struct gw *gw, uint64_t to[65536 / 64])
 {
-	l->esp_udp[4500 / 64] |= UINT64_C(1) << 4500 % 64;
+	to[4500 / 64] |= UINT64_C(1) << 4500 % 64;
 	for (unsigned int t = 0; t < gw->n_tunnels; t++) {
 		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++) {
 			const struct ipsec_pcpu_sa_params *prm = &gw->tunnel[t].sas[i]->prm;
 
 			if (prm->dir == IPSEC_PCPU_IN && prm->encap_dport != 0)
-				l->esp_udp[prm->encap_dport / 64] |= UINT64_C(1)
-						<< prm->encap_dport % 64;
+				to[prm->encap_dport / 64] |= UINT64_C(1) << prm->encap_dport % 64;
 		}
 	}
 }
@@ -111,7 +110,7 @@ build_local(struct build *b)
 		}
 		gw_local_add(l, &a[i].prefix.addr);
 	}
-	local_esp_ports(l, b->gw);
+	esp_ports(b->gw, l->esp_udp);
 	return 0;
 }
 
@@ -176,10 +175,10 @@ inner_mtu(const struct gw_tunnel *t, uint16_t mtu)
  * it.
  */
 static void
-tunnel_addr(const struct build *b, const struct gw_tunnel *t, struct gw_tunnel_view *tv)
+tunnel_addr(const struct gw *gw, const struct gw_tunnel *t, struct gw_tunnel_view *tv)
 {
 	unsigned int n;
-	const struct gw_nl_addr *a = gw_nl_addrs(b->gw->nl, &n);
+	const struct gw_nl_addr *a = gw_nl_addrs(gw->nl, &n);
 
 	for (unsigned int i = 0; i < n; i++) {
 		const struct gw_addr *addr = &a[i].prefix.addr;
@@ -189,6 +188,22 @@ tunnel_addr(const struct build *b, const struct gw_tunnel *t, struct gw_tunnel_v
 			if (gw_prefix_has(&t->cfg->selectors[s].local, addr))
 				*to = *addr;
 	}
+}
+
+/** What workers with view @p v are to see of a tunnel. */
+static struct gw_tunnel_view
+tunnel_view(const struct gw *gw, const struct gw_view *v, const struct gw_tunnel *t)
+{
+	const struct gw_nexthop *nh = gw_view_route(v, &t->cfg->remote);
+	struct gw_tunnel_view tv = {.up = t->up,
+			.nh = nh - v->nh,
+			.inner_mtu = nh->mtu == 0 ? 0 : inner_mtu(t, nh->mtu),
+			.sel = t->sel,
+			.n_sel = t->cfg->n_selectors,
+			.transit = t->transit};
+
+	tunnel_addr(gw, t, &tv);
+	return tv;
 }
 
 static int
@@ -202,18 +217,8 @@ build_tunnels(struct build *b)
 		return -ENOMEM;
 	b->v->tunnel = tv;
 	b->v->n_tunnels = n;
-	for (unsigned int i = 0; i < b->gw->n_tunnels; i++) {
-		const struct gw_tunnel *t = &b->gw->tunnel[i];
-		const struct gw_nexthop *nh = gw_view_route(b->v, &t->cfg->remote);
-
-		tv[i].up = t->up;
-		tv[i].nh = nh - b->v->nh;
-		tv[i].inner_mtu = nh->mtu == 0 ? 0 : inner_mtu(t, nh->mtu);
-		tv[i].sel = t->sel;
-		tv[i].n_sel = t->cfg->n_selectors;
-		tv[i].transit = t->transit;
-		tunnel_addr(b, t, &tv[i]);
-	}
+	for (unsigned int i = 0; i < b->gw->n_tunnels; i++)
+		tv[i] = tunnel_view(b->gw, b->v, &b->gw->tunnel[i]);
 	return 0;
 }
 
@@ -315,6 +320,7 @@ gw_view_build(struct gw *gw, struct gw_error *err)
 	uint64_t began = gw_now_ns();
 
 	gw_error_set(err, NULL, 0, "not enough memory for the tables of workers");
+	gw->view_behind = true;
 	if (b.v == NULL || make_room(gw) < 0) {
 		free(b.v);
 		return -ENOMEM;
@@ -343,7 +349,7 @@ gw_view_build(struct gw *gw, struct gw_error *err)
 		GW_LOG(ERR,
 				"a worker did not take new tables: the old ones stay in memory until it "
 				"answers");
-	gw->view_stale = false;
+	gw->view_behind = gw->view_stale = false;
 	gw->view_built = gw_now_ns();
 	gw->view_took = gw->view_built - began;
 	err->text[0] = 0;
@@ -356,6 +362,31 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	if (!gw->view_held)
 		return gw_view_build(gw, err);
 	gw->view_owed = true;
+	err->text[0] = 0;
+	return 0;
+}
+
+/** Do workers see of a tunnel, and of ports for ESP, what there is? */
+static bool
+is_current(const struct gw *gw, const struct gw_tunnel *t)
+{
+	const struct gw_tunnel_view *now = &gw->view->tunnel[t->id];
+	struct gw_tunnel_view tv = tunnel_view(gw, gw->view, t);
+	uint64_t ports[65536 / 64] = {0};
+
+	esp_ports(gw, ports);
+	return tv.up == now->up && tv.nh == now->nh && tv.inner_mtu == now->inner_mtu &&
+			tv.sel == now->sel && tv.n_sel == now->n_sel &&
+			tv.transit == now->transit && gw_addr_equal(&tv.icmp4, &now->icmp4) &&
+			gw_addr_equal(&tv.icmp6, &now->icmp6) &&
+			memcmp(ports, gw->view->local->esp_udp, sizeof(ports)) == 0;
+}
+
+int
+gw_view_update_tunnel(struct gw *gw, const struct gw_tunnel *t, struct gw_error *err)
+{
+	if (gw->view == NULL || gw->view_behind || gw->rules_changed || !is_current(gw, t))
+		return gw_view_update(gw, err);
 	err->text[0] = 0;
 	return 0;
 }

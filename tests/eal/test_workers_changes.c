@@ -102,18 +102,45 @@ static void
 test_rekey(void **state)
 {
 	unsigned int gen[N] = {0};
+	uint64_t views;
 
 	site_start(&site_conf_full);
+	views = site.gw.view_changes;
 	for (unsigned int i = 0; i < 16; i++) {
 		unsigned int p = pkt_random() % N;
 
 		rekey(p, gen, p);
 	}
 	site_settle();
+	/* workers see no difference, and keep the flows that they know */
+	assert_int_equal(site.gw.view_changes, views);
 	for (unsigned int q = 0; q < N; q++)
 		assert_true(gen[q] == 0 ||
 				site_sa_packets(site_spi(IPSEC_PCPU_OUT, q, gen[q])) > 0);
 	assert_int_equal(site_sum(handed_off_fallback), 0);
+	site_stop();
+}
+
+/** Workers take ESP on a port as long as there is an SA for it. */
+static void
+test_esp_port(void **state)
+{
+	const uint32_t spi = site_spi(IPSEC_PCPU_IN, 1, 7);
+	struct gw_tunnel *t;
+	struct gw_config_sa sa;
+	struct gw_error err;
+
+	site_start(&site_conf_full);
+	t = &site.gw.tunnel[0];
+	memset(&sa, 0, sizeof(sa));
+	peer_sa_params(&sa.prm, IPSEC_PCPU_IN, spi, 1);
+	sa.prm.encap_dport = 4501;
+	assert_false(gw_local_takes_esp(site.gw.view->local, 4501));
+	assert_int_equal(gw_sa_add(&site.gw, t, &sa, &err), 0);
+	assert_true(gw_local_takes_esp(site.gw.view->local, 4501));
+	assert_int_equal(gw_sa_del(&site.gw, t, IPSEC_PCPU_IN, spi, &err), 0);
+	assert_false(gw_local_takes_esp(site.gw.view->local, 4501));
+	assert_true(gw_local_takes_esp(site.gw.view->local, 4500));
 	site_stop();
 }
 
@@ -534,6 +561,7 @@ main(int argc, char **argv)
 #define CASE(name) cmocka_unit_test_teardown(name, site_teardown)
 	const struct CMUnitTest tests[] = {
 			CASE(test_rekey),
+			CASE(test_esp_port),
 			CASE(test_rekey_fallback),
 			CASE(test_own_comes_and_goes),
 			CASE(test_fallback_goes),

@@ -54,6 +54,12 @@ gw_view_update(struct gw *g, struct gw_error *err)
 	return 0;
 }
 
+int
+gw_view_update_tunnel(struct gw *g, const struct gw_tunnel *t, struct gw_error *err)
+{
+	return 0;
+}
+
 void
 gw_views_reap(struct gw *g)
 {
