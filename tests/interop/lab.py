@@ -16,7 +16,6 @@ import re
 import shutil
 import tempfile
 import unittest
-from errno import EINVAL
 
 import agent  # the same code on both sides
 import linux
@@ -28,7 +27,6 @@ from netns import Failed, Namespace, wait_for
 # of waiting for what must come: the machine may be busy
 PATIENCE_S = float(os.environ.get("PCPU_PATIENCE_S", "60"))
 PORT = 7000  # of the UDP packets
-MAX_REFUSED = 3  # of a hundred packets, while SAs are renewed
 GUEST_TAP = "kguest"
 QUIET = ["--log-level=lib.vhost.config:warning"]
 
@@ -343,24 +341,20 @@ class InteropTest(unittest.TestCase):
         return [InteropTest.number - count, InteropTest.number]
 
     def cross(self, sender, receiver, count, src, dst, lost=0, drops=None, stat=None,
-              errno=None, renewing=False, **how):
+              errno=None, **how):
         """UDP packets from one side to the other: each arrives once and unchanged.
 
         lost: so many do not arrive, which these counters say when it is so: nobody
         waits for what will not come, and nothing is taken for lost that is late.
         errno: that the sender gets for those.
-        renewing: Linux may refuse some, see refused().
         """
         numbers = self.fresh(count)
-        before = self.counts() if lost or renewing else None
+        before = self.counts() if lost else None
         receiver.do("sink", address=dst, port=PORT)
         try:
             errors = sender.do("send", src=src, dst=dst, port=PORT, numbers=numbers, **how)
-            if renewing:
-                lost = self.refused(errors, before)
-            else:
-                self.assertEqual([e for _, e in errors], [errno] * lost if errno else [])
-            if lost and not renewing:
+            self.assertEqual([e for _, e in errors], [errno] * lost if errno else [])
+            if lost:
                 self.settled(before, drops, stat)
             got = {}
 
@@ -373,31 +367,13 @@ class InteropTest(unittest.TestCase):
         finally:
             receiver.do("sink_end", address=dst, port=PORT)
         self.assertEqual(got["broken"], 0)
-        if renewing:
-            right = sorted(got["numbers"]) == sorted(set(range(*numbers)) - {n for n, _ in errors})
-        else:
-            right = sorted(got["numbers"]) == list(range(*numbers)) if lost == 0 else \
-                len(got["numbers"]) == count - lost
+        right = sorted(got["numbers"]) == list(range(*numbers)) if lost == 0 else \
+            len(got["numbers"]) == count - lost
         if not right:
             missing = sorted(set(range(*numbers)) - set(got["numbers"]))
             self.fail(f"{len(got['numbers'])} packets arrived, {count - lost} should have; of "
                       f"{numbers} these are missing: {str(missing)[:200]}\n{self.why()}")
         return got["numbers"]
-
-    def refused(self, errors, before):
-        """How many packets the guest's kernel refused, as their SA was deleted under their hands.
-
-        A packet that has chosen its SA when charon deletes that gets EINVAL and
-        XfrmOutStateInvalid: it never leaves. So both say the same, and it is rare.
-        """
-        self.assertLessEqual(len(errors), MAX_REFUSED)
-        self.assertEqual([e for _, e in errors], [EINVAL] * len(errors))
-        counted = self.counts().stat["XfrmOutStateInvalid"] - before.stat["XfrmOutStateInvalid"]
-        self.assertEqual(counted, len(errors), f"refused: {errors}\n{self.why()}")
-        if errors:
-            print(f"# {self.id().split('.')[-1]}: Linux refused {len(errors)} of its own packets",
-                  flush=True)
-        return len(errors)
 
     def to_guest(self, count, number=2, ip6=False, **how):
         """From the host behind the gateway to the guest, in many flows."""

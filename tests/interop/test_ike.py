@@ -167,13 +167,13 @@ class Ike(lab.InteropTest):
         self.assertEqual(used, 192)
 
     def check_rekey(self, trigger):
-        """Rekey all under traffic; nothing is lost on the way."""
+        """Rekey all under traffic; nothing is lost."""
         old = {spi for spis in self.guest_sas() for spi in spis[:2]}
         trigger()
         for _ in range(4):
             self.to_guest(100, NUMBER)
-            self.to_host(100, NUMBER, cpu=0, renewing=True)
-            self.to_host(100, NUMBER, cpu=1, renewing=True)
+            self.to_host(100, NUMBER, cpu=0)
+            self.to_host(100, NUMBER, cpu=1)
         wait_for("new SAs", lambda: not old & {spi for spis in self.guest_sas()
                                                for spi in spis[:2]}, lab.PATIENCE_S)
         self.check_traffic()
