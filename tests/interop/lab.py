@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import unittest
+from errno import EINVAL
 
 import agent  # the same code on both sides
 import linux
@@ -295,6 +296,38 @@ class Counts:
         return new.replay - old.replay, new.window - old.window, new.failed - old.failed
 
 
+class Renewal:
+    """What the guest's own kernel does to packets while its SAs are renewed: see docs/interop.md.
+
+    It refuses a send() on an SA that is deleted meanwhile, and the sender tries again. It loses
+    what it received while a policy is changed. It counts each of both, and so do we.
+    """
+
+    TRIES = 4  # of one datagram
+    MOST_REFUSED = 6  # tries: an SA of a few is deleted under one sender at a time
+    MOST_DROPPED = 64  # what its NIC's driver takes at a time
+    REFUSED, DROPPED = "XfrmOutStateInvalid", "XfrmInError"
+
+    def __init__(self, site):
+        self.site = site
+        self.began = self.stat()
+        self.refused = []  # number and errno of each try
+        self.dropped = 0
+
+    def stat(self):
+        """/proc/net/xfrm_stat of the guest, now."""
+        return linux.parse_stat(self.site.guest.run("cat /proc/net/xfrm_stat"))
+
+    def counted(self):
+        """What of it has grown since then."""
+        return {name: value - self.began[name] for name, value in self.stat().items()
+                if value != self.began[name]}
+
+    def __str__(self):
+        return (f"tries of the guest's that were refused: {self.refused}; what it received and "
+                f"dropped: {self.dropped}")
+
+
 class InteropTest(unittest.TestCase):
     """Tests of one gateway and the guest of one kind of link."""
 
@@ -341,13 +374,16 @@ class InteropTest(unittest.TestCase):
         return [InteropTest.number - count, InteropTest.number]
 
     def cross(self, sender, receiver, count, src, dst, lost=0, drops=None, stat=None,
-              errno=None, **how):
+              errno=None, renewal=None, **how):
         """UDP packets from one side to the other: each arrives once and unchanged.
 
         lost: so many do not arrive, which these counters say when it is so: nobody
         waits for what will not come, and nothing is taken for lost that is late.
         errno: that the sender gets for those.
+        renewal: as cross_renewing().
         """
+        if renewal is not None:
+            return self.cross_renewing(renewal, sender, receiver, count, src, dst, **how)
         numbers = self.fresh(count)
         before = self.counts() if lost else None
         receiver.do("sink", address=dst, port=PORT)
@@ -374,6 +410,50 @@ class InteropTest(unittest.TestCase):
             self.fail(f"{len(got['numbers'])} packets arrived, {count - lost} should have; of "
                       f"{numbers} these are missing: {str(missing)[:200]}\n{self.why()}")
         return got["numbers"]
+
+    def cross_renewing(self, renewal, sender, receiver, count, src, dst, flows=1, **how):
+        """As cross(), in the order of each flow, but for what the guest says that it did to them.
+
+        check_renewal() is to follow.
+        """
+        numbers = self.fresh(count)
+        receiver.do("sink", address=dst, port=PORT)
+        got = {}
+        ours = []  # of those that are not there, who did not come for another reason
+
+        def all_there():
+            got.update(receiver.do("sunk", address=dst, port=PORT))
+            missing = count - len(set(got["numbers"]))
+            if missing and receiver is self.site.guest:
+                missing -= renewal.counted().get(renewal.DROPPED, 0) - renewal.dropped
+            ours[:] = [missing]
+            return missing == 0
+
+        try:
+            refused = sender.do("send", src=src, dst=dst, port=PORT, numbers=numbers, flows=flows,
+                                tries=renewal.TRIES, **how)
+            renewal.refused += refused
+            with contextlib.suppress(Failed):
+                wait_for("packets", all_there, PATIENCE_S)
+        finally:
+            receiver.do("sink_end", address=dst, port=PORT)
+        missing = sorted(set(range(*numbers)) - set(got["numbers"]))
+        said = (f"of {numbers} these are missing: {str(missing)[:200]}; {renewal}\n{self.why()}")
+        self.assertEqual(got["broken"], 0, said)
+        self.assertEqual(ours, [0], said)
+        renewal.dropped += len(missing)
+        for flow in range(flows):
+            came = [n for n in got["numbers"] if n % flows == flow]
+            self.assertEqual(came, sorted(set(came)), f"once and in order; {said}")
+
+    def check_renewal(self, renewal):
+        """The guest refused and dropped what it counted as such, nothing else, and not much."""
+        said = str(renewal)
+        self.assertLessEqual({e for _, e in renewal.refused}, {EINVAL}, said)
+        self.assertLessEqual(len(renewal.refused), renewal.MOST_REFUSED, said)
+        self.assertLessEqual(renewal.dropped, renewal.MOST_DROPPED, said)
+        both = {renewal.REFUSED: len(renewal.refused), renewal.DROPPED: renewal.dropped}
+        self.assertEqual(renewal.counted(), {k: v for k, v in both.items() if v}, said)
 
     def to_guest(self, count, number=2, ip6=False, **how):
         """From the host behind the gateway to the guest, in many flows."""

@@ -148,21 +148,24 @@ def do_xfrm():
         return [states, f.read()]
 
 
-def do_send(src, dst, port, numbers, sizes=(32,), cpu=None, flows=1, df=False):
+def do_send(src, dst, port, numbers, sizes=(32,), cpu=None, flows=1, df=False, tries=1):
     """UDP packets with numbers from the first to before the last in them, from one CPU.
 
     They go round the sizes (of the UDP payload) and the flows, which have a source port each.
-    Returns the errors: number and errno.
+    What is refused is tried so many times, before the next one is sent.
+    Returns the errors: number and errno, of every try.
     """
     def body():
         errors = []
         sockets = [udp_socket(src, df=df) for _ in range(flows)]
         for number in range(*numbers):
             size = sizes[number % len(sizes)]
-            try:
-                sockets[number % flows].sendto(payload(number, size), (dst, port))
-            except OSError as err:
-                errors.append([number, err.errno])
+            for _ in range(tries):
+                try:
+                    sockets[number % flows].sendto(payload(number, size), (dst, port))
+                    break
+                except OSError as err:
+                    errors.append([number, err.errno])
         for s in sockets:
             s.close()
         return errors
