@@ -280,9 +280,26 @@ random_policy(void)
 }
 
 static bool
+same_prefix(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	return gw_addr_equal(&a->addr, &b->addr) && a->len == b->len;
+}
+
+/** Not by memcmp(): copies need not have the bytes between the fields. */
+static bool
+same_selector(const struct gw_selector *a, const struct gw_selector *b)
+{
+	return same_prefix(&a->local, &b->local) && same_prefix(&a->remote, &b->remote) &&
+			a->proto == b->proto && a->local_ports.min == b->local_ports.min &&
+			a->local_ports.max == b->local_ports.max &&
+			a->remote_ports.min == b->remote_ports.min &&
+			a->remote_ports.max == b->remote_ports.max;
+}
+
+static bool
 same_kind(const struct gw_ike_policy *a, const struct gw_ike_policy *b)
 {
-	return memcmp(&a->sel, &b->sel, sizeof(a->sel)) == 0 && a->action == b->action;
+	return same_selector(&a->sel, &b->sel) && a->action == b->action;
 }
 
 /** Each selector of a tunnel once, with as many policies as there are. */
@@ -303,7 +320,7 @@ check_tunnel(const struct gw_tunnel *t, const struct gw_ike_policy *model, unsig
 				first = false;
 		selectors += first;
 		for (unsigned int k = 0; k < t->cfg->n_selectors; k++)
-			if (memcmp(&t->cfg->selectors[k], &model[i].sel, sizeof(model[i].sel)) == 0)
+			if (same_selector(&t->cfg->selectors[k], &model[i].sel))
 				first = false;
 		assert_false(first);
 	}
@@ -339,12 +356,11 @@ check_order(const struct gw_ike_policy *model, unsigned int n)
 		bool found = r->action != GW_ACTION_TUNNEL;
 
 		for (unsigned int i = 0; i < n; i++)
-			if (model[i].action == r->action &&
-					memcmp(&model[i].sel, &r->sel, sizeof(r->sel)) == 0)
+			if (model[i].action == r->action && same_selector(&model[i].sel, &r->sel))
 				first = RTE_MIN(first, order(&model[i]));
 		for (unsigned int i = 0; i < n && !found; i++)
 			found = model[i].action == r->action && order(&model[i]) == first &&
-					memcmp(&model[i].sel, &r->sel, sizeof(r->sel)) == 0 &&
+					same_selector(&model[i].sel, &r->sel) &&
 					model[i].reqid == gw_ike_reqid(&gw.tunnel[r->tunnel]);
 		assert_true(found);
 		assert_true(last <= first);
@@ -365,8 +381,7 @@ check_model(const struct gw_ike_policy *model, unsigned int n)
 		kinds += before == 0;
 		for (unsigned int k = 0; k < gw.n_rules; k++)
 			found += gw.rules[k].action == model[i].action &&
-					memcmp(&gw.rules[k].sel, &model[i].sel,
-							sizeof(model[i].sel)) == 0;
+					same_selector(&gw.rules[k].sel, &model[i].sel);
 		assert_int_equal(found, 1);
 	}
 	assert_int_equal(gw.n_rules, kinds);
