@@ -233,25 +233,28 @@ class Storm(IkeTest):
             child.bring_up(self.charon, policies=False)
         packets = [esp.udp_packet(HOST4, self.far(i), 1024 + flow, 9)
                    for flow in range(64) for i in range(self.TUNNELS)]
-        memory, slowest, n = [], 0, 0
-        began = time.monotonic()
+        memory, slowest, late, n = [], 0, 0, 0
+        began = taken = time.monotonic()
         while time.monotonic() - began < self.SECONDS:
             for k in range(n, n + 200):
                 self.w.lan.send(packets[k % len(packets)])
             n += 200
             self.charon.take_all()
             asked = time.monotonic()
+            late, taken = max(late, asked - taken), asked
             self.acquires()
             slowest = max(slowest, time.monotonic() - asked)
             memory.append(self.rss_kb())
             self.look_at_rest()
         self.at_rest()
         took = time.monotonic() - began
+        late = max(late, time.monotonic() - taken)
         self.charon.take_all()
         times = [when for when, kind, _ in self.charon.events if kind == "acquire"]
         pairs = {(m.reqid, m.cpu) for _, _, m in self.charon.events}
-        # a window of the gateway's begins with an acquire of its own: two may meet in one of ours
-        self.assertLessEqual(self.most_in_a_second(times), 2 * BUDGET)
+        # a window of the gateway's begins with an acquire of its own: two may meet in one of ours,
+        # and more where we have not looked for so long
+        self.assertLessEqual(self.most_in_a_second(times), (2 + int(late)) * BUDGET)
         self.assertLessEqual(len(times), BUDGET * (took + 1))
         self.assertGreater(len(pairs), BUDGET)
         self.assertTrue(set(self.acquires()) == pairs, "pending is what was asked for")
