@@ -271,6 +271,7 @@ may_send_udp6(const struct gw_config *cfg)
 static int
 open_ports(struct gw *gw, struct gw_error *err)
 {
+	const bool udp6 = may_send_udp6(&gw->cfg);
 	unsigned int n = gw->cfg.mbufs;
 	int node = SOCKET_ID_ANY;
 	int rc = probe_ports(gw, &node, err);
@@ -283,7 +284,7 @@ open_ports(struct gw *gw, struct gw_error *err)
 	if (gw->pool == NULL)
 		return -ENOMEM;
 	for (unsigned int i = 0; i < gw->n_ports; i++) {
-		gw->port[i].wants_udp_cksum = may_send_udp6(&gw->cfg);
+		gw->port[i].wants_udp_cksum = udp6;
 		rc = gw_port_open(&gw->port[i], &gw->cfg.ports[i], gw->n_workers, gw->pool, err);
 		if (rc < 0)
 			return rc;

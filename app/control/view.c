@@ -366,26 +366,35 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-/** Do workers see of a tunnel, and of ports for ESP, what there is? */
+/** Do workers see of a tunnel what there is? */
 static bool
 is_current(const struct gw *gw, const struct gw_tunnel *t)
 {
 	const struct gw_tunnel_view *now = &gw->view->tunnel[t->id];
 	struct gw_tunnel_view tv = tunnel_view(gw, gw->view, t);
-	uint64_t ports[65536 / 64] = {0};
 
-	esp_ports(gw, ports);
 	return tv.up == now->up && tv.nh == now->nh && tv.inner_mtu == now->inner_mtu &&
 			tv.sel == now->sel && tv.n_sel == now->n_sel &&
 			tv.transit == now->transit && gw_addr_equal(&tv.icmp4, &now->icmp4) &&
-			gw_addr_equal(&tv.icmp6, &now->icmp6) &&
-			memcmp(ports, gw->view->local->esp_udp, sizeof(ports)) == 0;
+			gw_addr_equal(&tv.icmp6, &now->icmp6);
+}
+
+/** Do workers take ESP at the ports that there are SAs for? It looks at all SAs. */
+static bool
+has_esp_ports(const struct gw *gw)
+{
+	uint64_t ports[65536 / 64] = {0};
+
+	esp_ports(gw, ports);
+	return memcmp(ports, gw->view->local->esp_udp, sizeof(ports)) == 0;
 }
 
 int
 gw_view_update_tunnel(struct gw *gw, const struct gw_tunnel *t, struct gw_error *err)
 {
-	if (gw->view == NULL || gw->view_behind || gw->rules_changed || !is_current(gw, t))
+	/* while views are held one comes in any case */
+	if (gw->view == NULL || gw->view_held || gw->view_behind || gw->rules_changed ||
+			!is_current(gw, t) || !has_esp_ports(gw))
 		return gw_view_update(gw, err);
 	err->text[0] = 0;
 	return 0;

@@ -281,19 +281,6 @@ test_any_port(void **state)
 	site_stop();
 }
 
-/** The same charon, after its connection broke, says again what it has. */
-static void
-say_again(const struct ike_pair *p)
-{
-	const struct gw_ike_sa_key in = ike_key(IPSEC_PCPU_IN, p->in);
-	const struct gw_ike_sa_key out = ike_key(IPSEC_PCPU_OUT, p->out);
-	struct gw_error err;
-
-	assert_int_equal(gw_ike_sa_keep(&site.gw, &in, &err), 0);
-	assert_int_equal(gw_ike_sa_keep(&site.gw, &out, &err), 0);
-	ike_policies_add(p->reqid, GW_IKE_PRIO_SA, p->in, p->out);
-}
-
 /** Nobody hears it, or it cannot be sent: it is said later; and again where it may be lost. */
 static void
 test_not_heard(void **state)
@@ -317,7 +304,7 @@ test_not_heard(void **state)
 	look();
 	ike_hello(1);
 	ike_policies_add(IKE_REQID, GW_IKE_PRIO_TRAP, 0, 0);
-	say_again(&ike_fallback);
+	ike_say_again(&ike_fallback);
 	send_from(ike_fallback.in, 5, PEER_ADDR, PORT);
 	look();
 	assert_told(1);

@@ -169,28 +169,6 @@ test_held_goes(void **state)
 
 /* Stale */
 
-static void
-say_again(const struct ike_pair *p)
-{
-	const struct gw_ike_sa_key in = ike_key(IPSEC_PCPU_IN, p->in);
-	const struct gw_ike_sa_key out = ike_key(IPSEC_PCPU_OUT, p->out);
-	struct gw_ike_new_sa sa;
-	struct gw_error err;
-
-	ike_policies_add(p->reqid, GW_IKE_PRIO_SA, p->in, p->out);
-	/* an inbound one may be said in full, to a gateway that might not have it */
-	ike_sa_params(&sa, p, IPSEC_PCPU_IN);
-	sa.replayed = true;
-	if (p->number % 2 == 0)
-		assert_int_equal(gw_ike_sa_add(&site.gw, &sa, &err), 0);
-	else
-		assert_int_equal(gw_ike_sa_keep(&site.gw, &in, &err), 0);
-	ike_sa_params(&sa, p, IPSEC_PCPU_OUT);
-	sa.replayed = true;
-	assert_true(gw_ike_sa_add(&site.gw, &sa, &err) < 0);
-	assert_int_equal(gw_ike_sa_keep(&site.gw, &out, &err), 0);
-}
-
 /** An SA for each worker, and the fallback, all in use. */
 static void
 start_full(void)
@@ -212,10 +190,10 @@ reconnect(bool all)
 	ike_hello(1);
 	ike_traffic(3);
 	ike_policies_add(IKE_REQID, GW_IKE_PRIO_TRAP, 0, 0);
-	say_again(&ike_fallback);
+	ike_say_again(&ike_fallback);
 	for (unsigned int w = 0; w < N; w++)
 		if (all || w != 2)
-			say_again(&ike_own[w]);
+			ike_say_again(&ike_own[w]);
 	ike_traffic(3);
 	ike_sync_end();
 	ike_busy = false;

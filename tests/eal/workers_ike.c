@@ -567,3 +567,25 @@ ike_wait(void)
 		nanosleep(&nap, NULL);
 	}
 }
+
+void
+ike_say_again(const struct ike_pair *p)
+{
+	const struct gw_ike_sa_key in = ike_key(IPSEC_PCPU_IN, p->in);
+	const struct gw_ike_sa_key out = ike_key(IPSEC_PCPU_OUT, p->out);
+	struct gw_ike_new_sa sa;
+	struct gw_error err;
+
+	ike_policies_add(p->reqid, GW_IKE_PRIO_SA, p->in, p->out);
+	/* an inbound one may be said in full, to a gateway that might not have it */
+	ike_sa_params(&sa, p, IPSEC_PCPU_IN);
+	sa.replayed = true;
+	if (p->number % 2 == 0)
+		assert_int_equal(gw_ike_sa_add(&site.gw, &sa, &err), 0);
+	else
+		assert_int_equal(gw_ike_sa_keep(&site.gw, &in, &err), 0);
+	ike_sa_params(&sa, p, IPSEC_PCPU_OUT);
+	sa.replayed = true;
+	assert_true(gw_ike_sa_add(&site.gw, &sa, &err) < 0);
+	assert_int_equal(gw_ike_sa_keep(&site.gw, &out, &err), 0);
+}

@@ -102,6 +102,8 @@ void ike_del_out(struct ike_pair *p);
 void ike_del(struct ike_pair *p);
 /** Remove an SA from the gateway alone. */
 void ike_remove(enum ipsec_pcpu_dir dir, uint32_t spi);
+/** The same charon, connected again, says that a pair is still there, and its policies. */
+void ike_say_again(const struct ike_pair *p);
 /** The peer forgets what the gateway has removed by itself. */
 void ike_forget(struct ike_pair *p);
 

@@ -62,7 +62,7 @@ class Behind(GatewayTest):
         self.assertTrue(set(nat.ports) <= before - {500, 4500}, nat.ports)
         self.assertEqual((self.told(w.a), self.remote_port(w.a)), (0, port))
         report = back.end()
-        self.assertFalse(report.lost or report.twice, f"{report}\n{self.drops(w)}")
+        self.assert_complete(report, w)
 
     def check(self, sas, per_cpu):
         """The NAT forgets: packets of ESP alone show where b is, and what a sends gets there."""
@@ -89,7 +89,7 @@ class Behind(GatewayTest):
             self.more(sender, w)
         # from the other side nothing was lost
         report = back.end()
-        self.assertFalse(report.lost or report.twice, f"{report}\n{self.drops(w)}")
+        self.assert_complete(report, w)
         there.end(1.0)
         self.assert_agree(w)
         self.assert_no_iv_twice(w)

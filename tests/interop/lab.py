@@ -373,6 +373,16 @@ class InteropTest(unittest.TestCase):
         InteropTest.number += count
         return [InteropTest.number - count, InteropTest.number]
 
+    @staticmethod
+    @contextlib.contextmanager
+    def sink(receiver, address):
+        """Meanwhile one side takes UDP packets; a function that says what it has taken so far."""
+        receiver.do("sink", address=address, port=PORT)
+        try:
+            yield lambda: receiver.do("sunk", address=address, port=PORT)
+        finally:
+            receiver.do("sink_end", address=address, port=PORT)
+
     def cross(self, sender, receiver, count, src, dst, lost=0, drops=None, stat=None,
               errno=None, renewal=None, **how):
         """UDP packets from one side to the other: each arrives once and unchanged.
@@ -386,8 +396,7 @@ class InteropTest(unittest.TestCase):
             return self.cross_renewing(renewal, sender, receiver, count, src, dst, **how)
         numbers = self.fresh(count)
         before = self.counts() if lost else None
-        receiver.do("sink", address=dst, port=PORT)
-        try:
+        with self.sink(receiver, dst) as sunk:
             errors = sender.do("send", src=src, dst=dst, port=PORT, numbers=numbers, **how)
             self.assertEqual([e for _, e in errors], [errno] * lost if errno else [])
             if lost:
@@ -395,13 +404,11 @@ class InteropTest(unittest.TestCase):
             got = {}
 
             def all_there():
-                got.update(receiver.do("sunk", address=dst, port=PORT))
+                got.update(sunk())
                 return len(got["numbers"]) + got["broken"] >= count - lost
 
             with contextlib.suppress(Failed):
                 wait_for("packets", all_there, PATIENCE_S)
-        finally:
-            receiver.do("sink_end", address=dst, port=PORT)
         self.assertEqual(got["broken"], 0)
         right = sorted(got["numbers"]) == list(range(*numbers)) if lost == 0 else \
             len(got["numbers"]) == count - lost
@@ -417,26 +424,23 @@ class InteropTest(unittest.TestCase):
         check_renewal() is to follow.
         """
         numbers = self.fresh(count)
-        receiver.do("sink", address=dst, port=PORT)
         got = {}
         ours = []  # of those that are not there, who did not come for another reason
 
         def all_there():
-            got.update(receiver.do("sunk", address=dst, port=PORT))
+            got.update(sunk())
             missing = count - len(set(got["numbers"]))
             if missing and receiver is self.site.guest:
                 missing -= renewal.counted().get(renewal.DROPPED, 0) - renewal.dropped
             ours[:] = [missing]
             return missing == 0
 
-        try:
+        with self.sink(receiver, dst) as sunk:
             refused = sender.do("send", src=src, dst=dst, port=PORT, numbers=numbers, flows=flows,
                                 tries=renewal.TRIES, **how)
             renewal.refused += refused
             with contextlib.suppress(Failed):
                 wait_for("packets", all_there, PATIENCE_S)
-        finally:
-            receiver.do("sink_end", address=dst, port=PORT)
         missing = sorted(set(range(*numbers)) - set(got["numbers"]))
         said = (f"of {numbers} these are missing: {str(missing)[:200]}; {renewal}\n{self.why()}")
         self.assertEqual(got["broken"], 0, said)

@@ -234,18 +234,15 @@ class PerCpu(lab.InteropTest):
         before = self.counts()
         self.assertEqual(before.sas["in", tunnel.to_gw[1].spi]["packets"], PACKETS)
         numbers = self.fresh(2000)
-        address = lab.HOST4
-        self.site.host.do("sink", address=address, port=lab.PORT)
-        errors = self.site.guest.do(
-            "send_during", script=f"ip {linux.delete(tunnel.to_gw[1])}", after=500,
-            src=far(self.number)[0], dst=address, port=lab.PORT, numbers=numbers, cpu=1,
-            tries=lab.Renewal.TRIES)
-        # it may be on its way out as the SA goes: once, on one CPU
-        self.assertIn([e for _, e in errors], ([], [EINVAL]))
-        lab.wait_for("packets", lambda: len(self.site.host.do(
-            "sunk", address=address, port=lab.PORT)["numbers"]) >= 2000, lab.PATIENCE_S)
-        got = self.site.host.do("sunk", address=address, port=lab.PORT)
-        self.site.host.do("sink_end", address=address, port=lab.PORT)
+        with self.sink(self.site.host, lab.HOST4) as sunk:
+            errors = self.site.guest.do(
+                "send_during", script=f"ip {linux.delete(tunnel.to_gw[1])}", after=500,
+                src=far(self.number)[0], dst=lab.HOST4, port=lab.PORT, numbers=numbers, cpu=1,
+                tries=lab.Renewal.TRIES)
+            # it may be on its way out as the SA goes: once, on one CPU
+            self.assertIn([e for _, e in errors], ([], [EINVAL]))
+            lab.wait_for("packets", lambda: len(sunk()["numbers"]) >= 2000, lab.PATIENCE_S)
+            got = sunk()
         self.assertEqual(sorted(got["numbers"]), list(range(*numbers)))
         now = self.settled(before, stat={lab.Renewal.REFUSED: 1} if errors else None)
         own = now.packets("in", tunnel.to_gw[1], before)[0]

@@ -69,7 +69,7 @@ class Verdict:
         digits = 2 if self.target < 10 and self.target % 1 else 0
         ratio = f"{self.ratio():5.2f}" if self.target else f"{'':5}"
         numbers = (self.target, self.value, self.low, self.median, self.high)
-        return (f"{self.what:55} {self.limit:8} " +
+        return (f"{self.what:56} {self.limit:8} " +
                 " ".join(f"{n:7.{digits}f}" for n in numbers) +
                 f" {ratio}  {self.text()}")
 
@@ -185,7 +185,7 @@ def verdicts_of(data):
 
 def print_table(found, data):
     """For people."""
-    print(f"\n{'':55} {'':8} {'target':>7} {'judged':>7} {'10 %':>7} {'50 %':>7} {'90 %':>7} "
+    print(f"\n{'':56} {'':8} {'target':>7} {'judged':>7} {'10 %':>7} {'50 %':>7} {'90 %':>7} "
           f"{'ratio':>5}")
     for v in found:
         print(v.line())
