@@ -95,6 +95,46 @@ choose(const struct bench_options *opt, unsigned int cpus, struct bench_all *all
 	return rc;
 }
 
+static double
+least_yardstick(const struct bench_all *all)
+{
+	double least = 0;
+
+	for (unsigned int i = 0; i < all->n_compare; i++) {
+		double v = bench_compare_yardstick(&all->compare[i]);
+
+		if (least == 0 || (v != 0 && v < least))
+			least = v;
+	}
+	return least;
+}
+
+/** Of what is judged, what has not settled: more of it, a round at a time. */
+static int
+settle(const struct bench_options *opt, struct bench_all *all)
+{
+	bool more = true;
+	int rc = 0;
+
+	for (unsigned int round = opt->rounds; more && round < BENCH_SETTLE_ROUNDS; round++) {
+		double least = least_yardstick(all);
+
+		more = false;
+		for (unsigned int i = 0; i < all->n_compare && rc == 0; i++)
+			if (!bench_compare_is_settled(&all->compare[i], least)) {
+				more = true;
+				rc = bench_compare_measure(&all->compare[i]);
+			}
+		for (unsigned int i = 0; i < all->n_handoff && rc == 0; i++)
+			if (all->handoff[i].burst == GW_BURST &&
+					!bench_handoff_is_settled(&all->handoff[i])) {
+				more = true;
+				rc = bench_handoff_measure(opt, &all->handoff[i]);
+			}
+	}
+	return rc;
+}
+
 static int
 run(const struct bench_options *opt, unsigned int cpus)
 {
@@ -115,6 +155,8 @@ run(const struct bench_options *opt, unsigned int cpus)
 		for (unsigned int i = 0; i < all.n_handoff && rc == 0; i++)
 			rc = bench_handoff_measure(opt, &handoffs[i]);
 	}
+	if (rc == 0)
+		rc = settle(opt, &all);
 	if (rc < 0)
 		return rc;
 	bench_report(stdout, opt, &all);

@@ -18,8 +18,9 @@
 #define BENCH_MAX_WORKERS 2
 #define BENCH_SIZE_IMIX 0
 #define BENCH_MAX_ROWS 128
-#define BENCH_MAX_SAMPLES 512
-#define BENCH_MAX_TURNS 256
+#define BENCH_MAX_SAMPLES 1024
+#define BENCH_MAX_TURNS 640
+#define BENCH_SETTLE_ROUNDS 24 /* at most so many, where CPUs are seldom quiet */
 #define BENCH_MAX_COMPARES 16
 #define BENCH_MAX_TUNNELS 10000
 #define BENCH_MAX_SIZE 8900
@@ -122,8 +123,8 @@ enum bench_part {
 struct bench_handoff {
 	unsigned int burst;
 	struct bench_samples part[BENCH_N_PARTS]; /* medians of windows */
-	struct bench_samples
-			more_gw; /* both workers' when handed off, less that when landed right */
+	struct bench_samples more_gw; /* both workers' when handed off, less that when landed right,
+				    of windows one after the other */
 	struct bench_samples
 			more_ports; /* the same: mbufs that one takes and the other gives back */
 	unsigned int checked; /* as in struct bench_result */
@@ -136,6 +137,16 @@ struct bench_handoff {
 void bench_sample(struct bench_samples *s, double v);
 /** @p p from 0 to 1; 0.1 is what we call quiet. 0 where there are none. */
 double bench_percentile(struct bench_samples *s, double p);
+
+/**
+ * What the CPU takes while it is nobody else's, for the verdicts: the fourth least. A percentile
+ * would not do: in some hours that is a tenth of the time, in others a fiftieth.
+ */
+double bench_floor(struct bench_samples *s);
+/** Is a value hardly more than a lesser one? */
+bool bench_is_near(double value, double less);
+/** Is it known well? The second least is hardly less; where it is, there is more to come. */
+bool bench_is_settled(struct bench_samples *s);
 
 /* lcore.c: what runs on the workers' lcores, and how much CPU time it takes */
 
@@ -215,6 +226,7 @@ struct bench_turn {
 	double gw[BENCH_MAX_VARIANTS];
 	double ports[BENCH_MAX_VARIANTS];
 	double raw[BENCH_MAX_VARIANTS]; /* only the first, but for workers */
+	double yardstick; /* the same in all comparisons: the cipher alone, 64 bytes out */
 };
 
 struct bench_compare {
@@ -229,6 +241,13 @@ struct bench_compare {
 unsigned int bench_compare_rows(
 		const struct bench_options *opt, struct bench_compare *c, unsigned int cpus);
 int bench_compare_measure(struct bench_compare *c);
+/** The least of its yardsticks. */
+double bench_compare_yardstick(const struct bench_compare *c);
+/**
+ * Is all known well that is judged? Not so where the yardstick took longer than @p least, the least
+ * of all comparisons: the CPU was slow each time that it was this one's turn.
+ */
+bool bench_compare_is_settled(const struct bench_compare *c, double least);
 
 /* matrix.c: which rows there are */
 
@@ -321,6 +340,9 @@ void bench_rig_down(struct bench_rig *rig, struct bench_result *r);
 /** Bursts to measure into @p h, all or for a quick look; returns how many. */
 unsigned int bench_handoff_rows(struct bench_handoff *h, bool quick);
 int bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h);
+bool bench_handoff_is_settled(struct bench_handoff *h);
+/** What a hand-off costs more: both workers', less the owner's when packets land right. */
+double bench_handoff_more(struct bench_handoff *h);
 
 /* load.c: starting */
 

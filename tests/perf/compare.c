@@ -14,9 +14,8 @@
 
 #include "bench.h"
 
-#define TURNS 20 /* while the gateway is up */
-#define TURNS_WORKERS 80 /* two CPUs that share a core differ more from turn to turn */
-#define WINDOW_MS 3
+#define TURNS 40 /* while the gateway is up */
+#define WINDOW_MS 1 /* what is quiet for long is rare in some hours */
 #define MANY_TUNNELS 64
 #define MANY_FLOWS 64
 
@@ -70,6 +69,7 @@ take_turn(struct bench_rig *rig, struct bench_compare *c)
 	static struct bench_samples cycles;
 	struct bench_windows win = {.n = 1, .ms = WINDOW_MS, .cycles = &cycles};
 	struct bench_turn turn = {.gw = {0}};
+	const struct bench_cell yardstick = bench_cell_default(c->r.cell.algo);
 	bool back = c->n_turns % 2 != 0;
 
 	for (unsigned int i = 0; i < c->n; i++) {
@@ -90,6 +90,8 @@ take_turn(struct bench_rig *rig, struct bench_compare *c)
 			turn.raw[v] = only(&cycles);
 		}
 	}
+	bench_measure_raw(&yardstick, (struct bench_workers){.n = 1}, &win);
+	turn.yardstick = only(&cycles);
 	if (c->n_turns < BENCH_MAX_TURNS)
 		c->turn[c->n_turns++] = turn;
 	return bench_rig_resume(rig);
@@ -113,17 +115,64 @@ int
 bench_compare_measure(struct bench_compare *c)
 {
 	struct bench_rig rig;
-	unsigned int turns = c->kind == BENCH_WORKERS ? TURNS_WORKERS : TURNS;
 	int rc = bench_rig_up(&rig, &c->r.cell);
 
 	if (rc < 0)
 		return rc;
 	check(&rig, c);
-	for (unsigned int i = 0; rc == 0 && i < turns; i++)
+	for (unsigned int i = 0; rc == 0 && i < TURNS; i++)
 		rc = take_turn(&rig, c);
 	bench_note_counters(&rig, &c->r);
 	bench_rig_down(&rig, &c->r);
 	return rc;
+}
+
+/** One value of each turn; @p at: where in it. */
+static void
+collect(const struct bench_compare *c, size_t at, struct bench_samples *s)
+{
+	s->n = 0;
+	for (unsigned int i = 0; i < c->n_turns; i++) {
+		const double *value = RTE_PTR_ADD(&c->turn[i], at);
+
+		if (*value != 0)
+			bench_sample(s, *value);
+	}
+}
+
+double
+bench_compare_yardstick(const struct bench_compare *c)
+{
+	struct bench_samples s;
+
+	collect(c, offsetof(struct bench_turn, yardstick), &s);
+	return bench_floor(&s);
+}
+
+static bool
+is_settled(const struct bench_compare *c, size_t at, unsigned int n)
+{
+	struct bench_samples s;
+
+	for (unsigned int v = 0; v < n; v++) {
+		collect(c, at + v * sizeof(double), &s);
+		if (!bench_is_settled(&s))
+			return false;
+	}
+	return true;
+}
+
+bool
+bench_compare_is_settled(const struct bench_compare *c, double least)
+{
+	/* there is no room for more turns; or it is for a picture, and nothing is judged */
+	if (c->n_turns + TURNS > BENCH_MAX_TURNS || c->kind == BENCH_BURSTS)
+		return true;
+	return bench_is_near(bench_compare_yardstick(c), least) &&
+			is_settled(c, offsetof(struct bench_turn, gw), c->n) &&
+			is_settled(c, offsetof(struct bench_turn, ports), c->n) &&
+			is_settled(c, offsetof(struct bench_turn, raw),
+					c->kind == BENCH_WORKERS ? c->n : 1);
 }
 
 static struct bench_compare *

@@ -25,9 +25,9 @@
 #define OTHER 0 /* the workers */
 #define OWNER 1
 #define UNDER_WAY 2 /* bursts */
-#define WARM_ROUNDS 64
-#define ROUNDS 512
-#define PAIRS 8 /* of windows, landed right and wrong, while the gateway is up */
+#define WARM_ROUNDS 32
+#define ROUNDS 192
+#define PAIRS 96 /* of windows, landed right and wrong, while the gateway is up */
 #define WINDOW_MS 200 /* at most, where others have the CPUs */
 
 /** A round of the poll loop: TSC cycles. */
@@ -233,6 +233,23 @@ bench_handoff_measure(const struct bench_options *opt, struct bench_handoff *h)
 	h->lost += r.lost;
 	h->leaked += r.leaked;
 	return rc;
+}
+
+bool
+bench_handoff_is_settled(struct bench_handoff *h)
+{
+	if (h->more_gw.n + PAIRS > BENCH_MAX_SAMPLES)
+		return true; /* there is no room for more */
+	return bench_is_settled(&h->part[BENCH_OWN_GW]) &&
+			bench_is_settled(&h->part[BENCH_RX_GW]) &&
+			bench_is_settled(&h->part[BENCH_OWNER_GW]);
+}
+
+double
+bench_handoff_more(struct bench_handoff *h)
+{
+	return bench_floor(&h->part[BENCH_RX_GW]) + bench_floor(&h->part[BENCH_OWNER_GW]) -
+			bench_floor(&h->part[BENCH_OWN_GW]);
 }
 
 unsigned int

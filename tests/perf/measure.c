@@ -13,6 +13,11 @@
 #include "bench.h"
 
 #define START_MS 500 /* at most: the cipher alone is set up where it runs */
+#define FLOOR 3 /* of sorted values, from 0; verdicts.py has it, too */
+#define LEAST 1 /* the very least may be a clock's error */
+#define SETTLED 0.03 /* of a value is near enough, */
+#define SETTLED_MIN 1.5 /* and so many cycles are, */
+#define SETTLED_MAX 5 /* and no more: targets are of twelve */
 
 void
 bench_sample(struct bench_samples *s, double v)
@@ -36,6 +41,29 @@ bench_percentile(struct bench_samples *s, double p)
 		return 0;
 	qsort(s->v, s->n, sizeof(s->v[0]), compare_double);
 	return s->v[(unsigned int)(p * (s->n - 1) + 0.5)];
+}
+
+double
+bench_floor(struct bench_samples *s)
+{
+	if (s->n == 0)
+		return 0;
+	qsort(s->v, s->n, sizeof(s->v[0]), compare_double);
+	return s->v[RTE_MIN((unsigned int)FLOOR, s->n - 1)];
+}
+
+bool
+bench_is_near(double value, double less)
+{
+	return value - less <= RTE_MAX(SETTLED_MIN, RTE_MIN(SETTLED_MAX, SETTLED * value));
+}
+
+bool
+bench_is_settled(struct bench_samples *s)
+{
+	double floor = bench_floor(s); /* sorts them */
+
+	return s->n > FLOOR && bench_is_near(floor, s->v[LEAST]);
 }
 
 /* One window of time */

@@ -12,7 +12,7 @@
 
 #define PORTS_QUEUES 4
 #define PORTS_SAMPLES 1024 /* the last ones */
-#define PORTS_SAMPLE_PACKETS 16384 /* between two of them */
+#define PORTS_SAMPLE_PACKETS 4096
 #define PORTS_FRAMES 1024
 #define PORTS_FRAME_LEN 2048
 #define PORTS_PAIRS (1 << 18)

@@ -310,7 +310,7 @@ pairs_elsewhere(struct gw_sa out[2])
 	}
 }
 
-/** For any port, and new when the NAT changed: they have no ports of their own if they share one. */
+/** For any port, and new when the NAT changed: of one place, so they have no ports of their own. */
 static void
 test_together(void **state)
 {
