@@ -171,6 +171,7 @@ struct gw {
 	bool ike_known; /* charon has said in this run which inbound SAs there are */
 	struct gw_sa **zombies; /* removed, but a worker that does not answer may hold them */
 	unsigned int n_zombies;
+	unsigned int n_told; /* the first of them, of which workers were told; see gw_sa_take() */
 	struct gw_policy_rule *rules; /* of the view's policy, in order */
 	unsigned int n_rules;
 	unsigned int n_file_rules; /* the first ones; what comes behind is of IKE */
@@ -198,7 +199,6 @@ struct gw {
 	uint64_t view_changes;
 	uint64_t view_built; /* when; CLOCK_MONOTONIC, nanoseconds */
 	uint64_t view_took; /* to build it and to tell all workers, nanoseconds */
-	bool view_held, view_owed; /* see gw_view_hold() */
 	bool view_behind; /* the last one could not be built */
 	bool view_stale; /* the kernel's tables have changed since */
 	bool view_timer; /* a rebuild is due */

@@ -27,7 +27,10 @@ void gw_workers_free(struct gw *gw);
 int gw_tell(struct gw *gw, unsigned int worker, struct gw_msg *msg);
 /** The same message to all; the first error counts, or that one has not answered. */
 int gw_tell_all(struct gw *gw, const struct gw_msg *msg);
-/** To each worker with @p to its own message, all at a time; the answers stand in @p msg. */
+/**
+ * To each worker with @p to its own message, all at a time; the answers stand in @p msg, as
+ * results also why there is none.
+ */
 int gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[]);
 /** Has it a message that it did not answer in time, and not answered since? */
 bool gw_worker_is_late(struct gw *gw, unsigned int worker);
@@ -74,6 +77,16 @@ gw_sa_is_usable(const struct gw_sa *sa)
 /** Of the 32-bit sequence numbers: when they come to an end (RFC 4303 3.3.3). */
 #define GW_SOFT_SEQ_32 (UINT32_MAX / 4 * UINT64_C(3))
 
+/**
+ * Removing SAs: each is taken out of its tunnel, then workers are told once of all of them, and
+ * they are freed. In between workers use them: nothing else is to be done. -ENOMEM: it stays.
+ */
+int gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
+/**
+ * The second half, for all that were taken since. As gw_sa_del(); what could not be done is done
+ * by gw_zombies_reap().
+ */
+int gw_sas_forget(struct gw *gw, struct gw_error *err);
 /** gw_sa_del() of one that was found. */
 int gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
 /** Is there an inbound SA of this SPI? */
@@ -96,16 +109,13 @@ struct gw_sa *gw_tunnel_sa(
 
 /** Bring what workers have of a tunnel's outbound SAs to what they should have. */
 int gw_place_outbound(struct gw *gw, struct gw_tunnel *t);
-/**
- * The same after an SA has left the list. All workers are told again what they have: one
- * that answers has handled all that came before, also what it did not answer in time.
- * 0: no worker has the SA any more.
- */
-int gw_unplace_outbound(struct gw *gw, struct gw_tunnel *t);
 /** Install an inbound SA on its worker, and tell the others. */
 int gw_place_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
-/** 0: no worker has it any more. */
-int gw_unplace_inbound(struct gw *gw, struct gw_sa *sa);
+/**
+ * These have left their lists. All workers get a message at last: one that answers has handled
+ * all that came before, also what it did not answer in time. 0: no worker has any of them.
+ */
+int gw_unplace(struct gw *gw, struct gw_sa *const sas[], unsigned int n);
 /** An SA that is new in the list takes over where its predecessor was put (R5). */
 void gw_place_successor(struct gw_tunnel *t, struct gw_sa *sa);
 /** Go on with what waits for a worker that did not answer, once it does. */
@@ -153,18 +163,12 @@ void gw_sa_ends_tick(struct gw *gw);
 /** Build tables from what netlink knows and the tunnels say, and give them to all workers. */
 int gw_view_update(struct gw *gw, struct gw_error *err);
 /**
- * The same where nothing has changed but SAs of a tunnel: nothing where workers would see no
- * difference, as with each renewal. They forget flows with each view.
+ * The same where nothing has changed but that these SAs have come, or have left their tunnels:
+ * nothing where workers would see no difference, as with each renewal. They forget flows with
+ * each view.
  */
-int gw_view_update_tunnel(struct gw *gw, const struct gw_tunnel *t, struct gw_error *err);
-/**
- * From now on gw_view_update() does nothing, until the release does it once: for many SAs that go,
- * to which no view points. What a view points to is still freed behind gw_view_build() only.
- */
-void gw_view_hold(struct gw *gw);
-int gw_view_release(struct gw *gw, struct gw_error *err);
-/** gw_view_update() that is not held. */
-int gw_view_build(struct gw *gw, struct gw_error *err);
+int gw_view_update_sas(struct gw *gw, struct gw_sa *const sas[], unsigned int n,
+		struct gw_error *err);
 void gw_view_free(struct gw *gw);
 /** free() what an earlier view points to, once no worker can have that. */
 void gw_view_free_later(struct gw *gw, void *memory);

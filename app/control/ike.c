@@ -130,30 +130,32 @@ has_stale(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 	return false;
 }
 
-/** SAs of a tunnel that are stale go, or else those unsaid; each is tried once. How many. */
+/**
+ * SAs of a tunnel that are stale are taken, or else those unsaid; each is tried once. How many.
+ */
 static unsigned int
-drop_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
+take_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 {
 	unsigned int n = 0;
 
-	for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;) {
+	for (unsigned int i = t->n_sas; i-- > 0;) {
 		struct gw_sa *sa = t->sas[i];
 
 		if (!(stale ? sa->ike->stale : sa->ike->unsaid) ||
 				(sa->prm.dir == IPSEC_PCPU_IN && !in_too))
 			continue;
-		gw_ike_sa_remove(gw, t, sa);
+		gw_ike_sa_take(gw, t, sa);
 		n++;
 	}
 	return n;
 }
 
-/** The first error is the one that counts. */
+/** What was taken goes; the first error is the one that counts. */
 static int
-release(struct gw *gw, int rc, struct gw_error *err)
+forget(struct gw *gw, int rc, struct gw_error *err)
 {
 	struct gw_error ignored;
-	int last = gw_view_release(gw, rc < 0 ? &ignored : err);
+	int last = gw_ike_sas_forget(gw, rc < 0 ? &ignored : err);
 
 	return rc < 0 ? rc : last;
 }
@@ -166,10 +168,9 @@ drop_all(struct gw *gw, bool stale, struct gw_error *err)
 	/* workers are told of policies once, not with each tunnel that goes with its last SA */
 	gw_ike_rules_drop(gw, NULL, stale);
 	rc = gw_ike_rules_apply(gw, err);
-	gw_view_hold(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
-		gw->ike->counts.sas_stale += drop_sas(gw, t, stale, true);
-	return release(gw, rc, err);
+		gw->ike->counts.sas_stale += take_sas(gw, t, stale, true);
+	return forget(gw, rc, err);
 }
 
 static bool
@@ -218,13 +219,13 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	if (policies)
 		gw_ike_rules_drop(gw, NULL, true);
 	rc = gw_ike_rules_apply(gw, err);
-	gw_view_hold(gw);
-	GW_IKE_FOREACH_TUNNEL(gw, t) {
-		drop_sas(gw, t, true, true);
-		if (t->ike != NULL)
-			gw_ike_tunnel_put(gw, t);
-	}
-	return release(gw, rc, err);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+		take_sas(gw, t, true, true);
+	rc = forget(gw, rc, err);
+	/* also those that had policies alone */
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+		gw_ike_tunnel_put(gw, t);
+	return rc;
 }
 
 /* Time */
@@ -267,11 +268,11 @@ replace_stale(struct gw *gw, struct gw_tunnel *t)
 	if (!has_stale(t, IPSEC_PCPU_OUT))
 		return;
 	if (t->ike->successor != GW_NONE && has_ready(&gw->tunnel[t->ike->successor])) {
-		gw->ike->counts.sas_stale += drop_sas(gw, t, true, false);
+		gw->ike->counts.sas_stale += take_sas(gw, t, true, false);
 		return;
 	}
 	if (has_ready(t)) {
-		gw->ike->counts.sas_stale += drop_sas(gw, t, true, false);
+		gw->ike->counts.sas_stale += take_sas(gw, t, true, false);
 		gw_ike_rules_drop(gw, t, true); /* workers are told at the end of the tick */
 		return;
 	}
@@ -299,12 +300,13 @@ gw_ike_tick(struct gw *gw)
 			GW_LOG(ERR, "IKE: %s", err.text);
 		ike->stale_until = 0;
 	}
-	GW_IKE_FOREACH_TUNNEL(gw, t) {
+	GW_IKE_FOREACH_TUNNEL(gw, t)
 		if (ike->in_sync && ike->stale_until != 0)
 			replace_stale(gw, t);
-		if (t->ike != NULL && !(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
+	gw_ike_sas_forget(gw, &err);
+	GW_IKE_FOREACH_TUNNEL(gw, t)
+		if (!(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
 			gw_ike_arm(gw, t);
-	}
 	if (ike->in_sync)
 		gw_ike_rules_retry(gw);
 }

@@ -149,7 +149,7 @@ gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 	if (next->prm.dir == IPSEC_PCPU_IN)
 		rc = gw_sa_move(gw, t, IPSEC_PCPU_IN, next->prm.spi, sa->worker, &err);
 	else
-		next->placed = sa->placed; /* gw_sa_remove() places what is left */
+		next->placed = sa->placed; /* gw_sas_forget() places what is left */
 	if (rc < 0)
 		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
 }

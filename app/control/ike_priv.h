@@ -23,6 +23,7 @@ struct gw_ike_tunnel {
 	uint32_t if_id;
 	bool stale; /* of a charon that is gone */
 	uint16_t successor; /* stale: id of the one that has its selectors now; GW_NONE: none */
+	bool loses; /* SAs of it were taken, and workers do not know it yet */
 	unsigned int n_rules; /* policies that go into it */
 	unsigned int pcpu; /* of them, those that say that workers may have SAs of their own */
 	uint64_t stale_packets; /* of its stale outbound SAs, at the last look */
@@ -143,8 +144,13 @@ int gw_ike_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, str
 
 /* ike_sa.c */
 
-/** Remove one, and see what becomes of its tunnel. */
-void gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
+/** Remove one: the first half, see gw_sa_take(). */
+void gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
+/**
+ * The second half, for all that were taken; and see what becomes of their tunnels. That a worker
+ * does not answer is no failure.
+ */
+int gw_ike_sas_forget(struct gw *gw, struct gw_error *err);
 /** Look at what SAs have done: limits, use, those that are held back. */
 void gw_ike_sas_tick(struct gw *gw);
 

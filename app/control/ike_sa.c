@@ -369,10 +369,9 @@ gw_ike_sa_keep(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *e
 /* The end of an SA */
 
 void
-gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
+gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
 	struct gw_error err;
-	int rc;
 
 	if (sa->prm.dir == IPSEC_PCPU_OUT) {
 		release_held(gw, t, sa);
@@ -380,23 +379,40 @@ gw_ike_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 	}
 	if (!sa->ike->stale)
 		gw_ike_fill_gap(gw, t, sa);
-	rc = gw_sa_remove(gw, t, sa, &err);
-	if (rc < 0)
+	if (gw_sa_take(gw, t, sa, &err) < 0)
 		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
-	if (gw_ike_tunnel_put(gw, t))
-		return;
-	gw_ike_tunnel_ends_refresh(t);
-	gw_ike_arm(gw, t);
+	t->ike->loses = true;
+}
+
+int
+gw_ike_sas_forget(struct gw *gw, struct gw_error *err)
+{
+	int rc = gw_sas_forget(gw, err);
+
+	if (rc < 0)
+		GW_LOG(WARNING, "IKE: %s", err->text);
+	GW_IKE_FOREACH_TUNNEL(gw, t) {
+		if (!t->ike->loses)
+			continue;
+		t->ike->loses = false;
+		if (gw_ike_tunnel_put(gw, t))
+			continue;
+		gw_ike_tunnel_ends_refresh(t);
+		gw_ike_arm(gw, t);
+	}
+	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int
 gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *err)
 {
 	struct gw_sa *sa = find_sa(gw, id);
+	struct gw_error ignored;
 
 	if (sa == NULL)
 		return give_spi_back(gw->ike, id->spi) ? 0 : no_sa(id, err);
-	gw_ike_sa_remove(gw, &gw->tunnel[sa->tunnel], sa);
+	gw_ike_sa_take(gw, &gw->tunnel[sa->tunnel], sa);
+	gw_ike_sas_forget(gw, &ignored);
 	gw->ike->counts.sas_deleted++;
 	return 0;
 }
@@ -426,6 +442,7 @@ int
 gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_error *err)
 {
 	struct gw_sa *sa = find_sa(gw, &to->key);
+	bool other_port;
 
 	if (sa == NULL)
 		return no_sa(&to->key, err);
@@ -438,12 +455,13 @@ gw_ike_sa_update(struct gw *gw, const struct gw_ike_moved_sa *to, struct gw_erro
 				to->key.spi);
 		return -ENOTSUP;
 	}
+	other_port = to->dport != sa->prm.encap_dport;
 	sa->prm.saddr = to->src.a;
 	sa->prm.encap_sport = to->sport != 0 ? to->sport : to->dport;
 	sa->prm.encap_dport = to->dport;
 	sa->ike->any_sport = to->dport != 0 && to->sport == 0;
 	sa->ike->told.moved = true;
-	return gw_view_update_tunnel(gw, &gw->tunnel[sa->tunnel], err);
+	return other_port ? gw_view_update(gw, err) : gw_view_update_sas(gw, &sa, 1, err);
 }
 
 /* What SAs have done */
@@ -550,7 +568,7 @@ tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
 {
 	take_out_all(gw, t);
 	release_held(gw, t, NULL);
-	for (unsigned int i = t->n_sas; i-- > 0 && t->ike != NULL;) {
+	for (unsigned int i = t->n_sas; i-- > 0;) {
 		struct gw_sa *sa = t->sas[i];
 		struct ipsec_pcpu_sa_stats st;
 
@@ -558,7 +576,7 @@ tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
 		note_use(sa, &st, now);
 		report(gw, sa, &st);
 		if (outlived(gw, sa, now))
-			gw_ike_sa_remove(gw, t, sa);
+			gw_ike_sa_take(gw, t, sa);
 	}
 }
 
@@ -566,7 +584,9 @@ void
 gw_ike_sas_tick(struct gw *gw)
 {
 	uint64_t now = gw_now_ns();
+	struct gw_error ignored;
 
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		tick(gw, t, now);
+	gw_ike_sas_forget(gw, &ignored);
 }

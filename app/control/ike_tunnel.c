@@ -87,7 +87,7 @@ gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 	struct gw_ike_tunnel *it = t->ike;
 
 	/* one that does not answer may still look at it: a later tick frees it */
-	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || gw_any_late(gw))
+	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || it->loses || gw_any_late(gw))
 		return false;
 	/* nothing joins it any more, also where it is freed later */
 	it->stale = true;

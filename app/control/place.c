@@ -315,19 +315,6 @@ gw_place_outbound(struct gw *gw, struct gw_tunnel *t)
 	return rc;
 }
 
-int
-gw_unplace_outbound(struct gw *gw, struct gw_tunnel *t)
-{
-	int rc = gw_place_outbound(gw, t);
-
-	for (unsigned int w = 0; w < gw->n_workers && rc == 0; w++)
-		rc = tell_out(gw, t, w,
-				&(struct gw_out){
-						t->out[w].own, t->out[w].fallback, t->out[w].owner},
-				false);
-	return rc;
-}
-
 /* Inbound */
 
 /**
@@ -373,21 +360,6 @@ gw_place_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 	m.owner = sa->worker;
 	for (unsigned int w = 0; w < gw->n_workers && (rc == 0 || rc == -ETIMEDOUT); w++)
 		rc = worse(rc, tell_sad(gw, w, &m, w == sa->worker ? sa->sa : NULL));
-	return rc;
-}
-
-int
-gw_unplace_inbound(struct gw *gw, struct gw_sa *sa)
-{
-	const struct gw_msg m = {.type = GW_MSG_SAD_DEL, .spi = sa->prm.spi};
-	int rc = 0;
-
-	for (unsigned int w = 0; w < gw->n_workers; w++) {
-		int one = tell_sad(gw, w, &m, NULL);
-
-		if (one != -ENOENT) /* of one that was installed in part */
-			rc = worse(rc, one);
-	}
 	return rc;
 }
 
@@ -526,6 +498,93 @@ move_outbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, uint16_t wor
 				"answer; \"show workers\" and the log say more",
 				sa->prm.spi, worker);
 	return rc;
+}
+
+/* Going */
+
+/** What workers are to forget, as many at a time as a message holds. */
+struct going {
+	struct gw_gone gone[GW_GONE_MAX];
+	unsigned int n;
+	int rc; /* of all that was sent */
+};
+
+/** Workers have no outbound SAs of a tunnel any more, but those that could not be told. */
+static void
+note_none(struct gw *gw, struct gw_tunnel *t, const struct gw_msg m[], int rc)
+{
+	/* one that does not answer still has the message before it */
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		if (m[w].result == 0 || m[w].result == -ETIMEDOUT)
+			t->out[w] = (struct gw_out){.owner = GW_NONE};
+	t->owner = GW_NONE;
+	t->unsettled = rc != 0;
+	note_workers(gw, t);
+}
+
+static void
+send_going(struct gw *gw, struct going *g)
+{
+	struct gw_msg m[GW_MAX_WORKERS];
+	bool to[GW_MAX_WORKERS];
+	int rc;
+
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		m[w] = (struct gw_msg){.type = GW_MSG_GONE, .gone = g->gone, .n_gone = g->n};
+		to[w] = true;
+	}
+	rc = gw_tell_each(gw, m, to);
+	for (unsigned int i = 0; i < g->n; i++)
+		if (g->gone[i].spi == 0)
+			note_none(gw, &gw->tunnel[g->gone[i].tunnel], m, rc);
+	g->n = 0;
+	g->rc = worse(g->rc, rc);
+}
+
+static void
+add_going(struct gw *gw, struct going *g, uint32_t spi, uint16_t tunnel)
+{
+	if (g->n == GW_GONE_MAX)
+		send_going(gw, g);
+	g->gone[g->n++] = (struct gw_gone){.spi = spi, .tunnel = tunnel};
+}
+
+static bool
+any_usable(const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < t->n_sas; i++)
+		if (gw_sa_is_usable(t->sas[i]))
+			return true;
+	return false;
+}
+
+int
+gw_unplace(struct gw *gw, struct gw_sa *const sas[], unsigned int n)
+{
+	const struct gw_tunnel *last = NULL;
+	struct going g;
+
+	g.n = 0;
+	g.rc = 0;
+	for (unsigned int i = 0; i < n; i++) {
+		struct gw_tunnel *t = &gw->tunnel[sas[i]->tunnel];
+
+		if (sas[i]->prm.dir == IPSEC_PCPU_IN) {
+			add_going(gw, &g, sas[i]->prm.spi, t->id);
+			continue;
+		}
+		/* of a tunnel that is gone no worker has one; once is enough for many of one */
+		if (t->out == NULL || t == last)
+			continue;
+		last = t;
+		if (any_usable(t))
+			g.rc = worse(g.rc, gw_place_outbound(gw, t));
+		else
+			add_going(gw, &g, 0, t->id);
+	}
+	/* also where nothing is left to be said */
+	send_going(gw, &g);
+	return g.rc;
 }
 
 /* The verb */

@@ -124,7 +124,7 @@ set(struct gw *gw, const struct gw_policy_rule *rules, unsigned int n, struct gw
 	gw->rules_changed = true;
 	rc = mark_transit(gw);
 	if (rc == 0)
-		rc = gw_view_build(gw, err);
+		rc = gw_view_update(gw, err);
 	if (rc < 0)
 		put_back(gw, &b);
 	else

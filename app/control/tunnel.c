@@ -242,7 +242,7 @@ gw_tunnels_free(struct gw *gw)
 		free_sa(gw->zombies[i]);
 	free(gw->zombies);
 	gw->zombies = NULL;
-	gw->n_zombies = 0;
+	gw->n_zombies = gw->n_told = 0;
 }
 
 /* The verbs */
@@ -383,7 +383,7 @@ gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa
 		return rc;
 	}
 	gw_steering_add(gw, sa);
-	if (gw_view_update_tunnel(gw, t, err) < 0) {
+	if (gw_view_update_sas(gw, &sa, 1, err) < 0) {
 		struct gw_error ignored;
 
 		/* what is refused must not carry packets */
@@ -410,43 +410,86 @@ index_of(const struct gw_tunnel *t, const struct gw_sa *sa)
 }
 
 int
-gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
+gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
 {
-	struct gw_sa **zombies;
-	struct gw_error ignored;
-	unsigned int at;
-	int rc;
+	struct gw_sa **zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
+	unsigned int at = index_of(t, sa);
 
-	zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
 	if (zombies == NULL) {
 		gw_error_set(err, NULL, 0, "no memory");
 		return -ENOMEM;
 	}
 	gw->zombies = zombies;
+	gw->zombies[gw->n_zombies++] = sa;
 	gw_steering_del(gw, sa);
-	at = index_of(t, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;
 	if (sa->pair != NULL)
 		sa->pair->pair = NULL;
 	sa->pair = NULL;
-	rc = sa->prm.dir == IPSEC_PCPU_IN ? gw_unplace_inbound(gw, sa) : gw_unplace_outbound(gw, t);
 	forget_config(gw, t, sa);
-	if (rc < 0) {
-		/* a worker may still send on it: neither memory nor numbers are free */
-		gw->zombies[gw->n_zombies++] = sa;
+	return 0;
+}
+
+/** No worker has any more those that it was told of last. */
+static void
+free_told(struct gw *gw)
+{
+	while (gw->n_zombies > gw->n_told) {
+		struct gw_sa *sa = gw->zombies[--gw->n_zombies];
+
+		if (sa->ike == NULL)
+			gw_sa_release(gw, sa);
+		free_sa(sa);
+	}
+}
+
+static void
+explain_kept(const struct gw_sa *sa, unsigned int n, int rc, struct gw_error *err)
+{
+	const char *why = rc == -ETIMEDOUT ? "a worker does not answer and may still use it"
+					   : strerror(-rc);
+
+	if (n == 1)
 		gw_error_set(err, NULL, 0,
 				"SA 0x%08x is removed, but %s: its memory is kept until it does",
-				sa->prm.spi,
-				rc == -ETIMEDOUT ? "a worker does not answer and may still use it"
-						 : strerror(-rc));
-		gw_view_update_tunnel(gw, t, &ignored);
+				sa->prm.spi, why);
+	else
+		gw_error_set(err, NULL, 0,
+				"SA 0x%08x and %u more are removed, but %s: their memory is kept "
+				"until it does",
+				sa->prm.spi, n - 1, why);
+}
+
+int
+gw_sas_forget(struct gw *gw, struct gw_error *err)
+{
+	struct gw_sa *const *sas = gw->zombies + gw->n_told;
+	unsigned int n = gw->n_zombies - gw->n_told;
+	struct gw_error of_view;
+	int rc, rc_view;
+
+	if (n == 0)
+		return 0;
+	rc = gw_unplace(gw, sas, n);
+	rc_view = gw_view_update_sas(gw, sas, n, &of_view);
+	if (rc < 0) {
+		/* a worker may still send on them: neither memory nor numbers are free */
+		explain_kept(sas[0], n, rc, err);
+		gw->n_told = gw->n_zombies;
 		return rc;
 	}
-	if (sa->ike == NULL)
-		gw_sa_release(gw, sa);
-	free_sa(sa);
-	return gw_view_update_tunnel(gw, t, err);
+	free_told(gw);
+	*err = of_view;
+	return rc_view;
+}
+
+int
+gw_sa_remove(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
+{
+	int rc = gw_sa_take(gw, t, sa, err);
+
+	return rc < 0 ? rc : gw_sas_forget(gw, err);
 }
 
 int
@@ -469,31 +512,24 @@ gw_inbound_has(const struct gw *gw, uint32_t spi)
 	return false;
 }
 
-/** All workers have answered since: may none of them have it any more? */
-static bool
-is_dead(struct gw *gw, struct gw_sa *sa)
-{
-	if (sa->prm.dir == IPSEC_PCPU_OUT)
-		return !gw->tunnel[sa->tunnel].unsettled;
-	/* a worker that could not even be told has it still; not so where its SPI is another's */
-	return !gw_inbound_has(gw, sa->prm.spi) && gw_unplace_inbound(gw, sa) == 0;
-}
-
 void
 gw_zombies_reap(struct gw *gw)
 {
 	unsigned int n = 0;
 
+	if (gw->n_zombies == 0 || gw_any_late(gw))
+		return;
+	/* they are told again, as one may not have been; but not where an SPI is another's by now */
 	for (unsigned int i = 0; i < gw->n_zombies; i++) {
 		struct gw_sa *sa = gw->zombies[i];
 
-		if (gw_any_late(gw) || !is_dead(gw, sa)) {
-			gw->zombies[n++] = sa;
+		if (sa->prm.dir != IPSEC_PCPU_IN || !gw_inbound_has(gw, sa->prm.spi))
 			continue;
-		}
-		if (sa->ike == NULL)
-			gw_sa_release(gw, sa);
-		free_sa(sa);
+		gw->zombies[i] = gw->zombies[n];
+		gw->zombies[n++] = sa;
 	}
-	gw->n_zombies = n;
+	gw->n_told = n;
+	if (n < gw->n_zombies && gw_unplace(gw, gw->zombies + n, gw->n_zombies - n) == 0)
+		free_told(gw);
+	gw->n_told = gw->n_zombies;
 }

@@ -311,7 +311,7 @@ gw_views_reap(struct gw *gw)
 }
 
 int
-gw_view_build(struct gw *gw, struct gw_error *err)
+gw_view_update(struct gw *gw, struct gw_error *err)
 {
 	size_t size = RTE_ALIGN_CEIL(sizeof(struct gw_view), RTE_CACHE_LINE_SIZE);
 	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
@@ -356,16 +356,6 @@ gw_view_build(struct gw *gw, struct gw_error *err)
 	return 0;
 }
 
-int
-gw_view_update(struct gw *gw, struct gw_error *err)
-{
-	if (!gw->view_held)
-		return gw_view_build(gw, err);
-	gw->view_owed = true;
-	err->text[0] = 0;
-	return 0;
-}
-
 /** Do workers see of a tunnel what there is? */
 static bool
 is_current(const struct gw *gw, const struct gw_tunnel *t)
@@ -390,28 +380,23 @@ has_esp_ports(const struct gw *gw)
 }
 
 int
-gw_view_update_tunnel(struct gw *gw, const struct gw_tunnel *t, struct gw_error *err)
+gw_view_update_sas(struct gw *gw, struct gw_sa *const sas[], unsigned int n, struct gw_error *err)
 {
-	/* while views are held one comes in any case */
-	if (gw->view == NULL || gw->view_held || gw->view_behind || gw->rules_changed ||
-			!is_current(gw, t) || !has_esp_ports(gw))
+	bool same = gw->view != NULL && !gw->view_behind && !gw->rules_changed;
+	bool ports = false;
+
+	for (unsigned int i = 0; i < n && same; i++) {
+		uint16_t port = sas[i]->prm.encap_dport;
+
+		/* they take it at 4500 in any case */
+		ports |= sas[i]->prm.dir == IPSEC_PCPU_IN && port != 0 && port != 4500;
+		same = (i > 0 && sas[i]->tunnel == sas[i - 1]->tunnel) ||
+				is_current(gw, &gw->tunnel[sas[i]->tunnel]);
+	}
+	if (!same || (ports && !has_esp_ports(gw)))
 		return gw_view_update(gw, err);
 	err->text[0] = 0;
 	return 0;
-}
-
-void
-gw_view_hold(struct gw *gw)
-{
-	gw->view_held = true;
-	gw->view_owed = false;
-}
-
-int
-gw_view_release(struct gw *gw, struct gw_error *err)
-{
-	gw->view_held = false;
-	return gw->view_owed ? gw_view_build(gw, err) : 0;
 }
 
 void

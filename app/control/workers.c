@@ -291,6 +291,8 @@ gw_tell_each(struct gw *gw, struct gw_msg msg[], const bool to[])
 	for (unsigned int i = 0; i < gw->n_workers; i++) {
 		if (posted[i] != NULL)
 			rc[i] = await(gw, i, posted[i], &msg[i], late[i]);
+		if (to[i])
+			msg[i].result = rc[i];
 		/* the worst is one that has not answered */
 		if (worst == 0 || rc[i] == -ETIMEDOUT)
 			worst = rc[i];

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "../clock.h"
@@ -39,19 +40,6 @@ sad_set(struct gw_worker *w, const struct gw_msg *m)
 	return ipsec_pcpu_sad_set(w->sad, &e);
 }
 
-static int
-sad_del(struct gw_worker *w, struct gw_msg *m)
-{
-	const struct ipsec_pcpu_sad_entry *e = ipsec_pcpu_sad_lookup(w->sad, m->spi);
-
-	if (e == NULL)
-		return -ENOENT;
-	m->sa = e->sa;
-	if (m->sa != NULL)
-		ipsec_pcpu_sa_own(m->sa, NULL);
-	return ipsec_pcpu_sad_del(w->sad, m->spi);
-}
-
 static void
 own(struct ipsec_pcpu_sa *sa, const struct ipsec_pcpu_ctx *ctx)
 {
@@ -70,6 +58,31 @@ sa_out(struct gw_worker *w, const struct gw_msg *m)
 	own(m->sa, w->ctx);
 	own(m->fallback, w->ctx);
 	*out = (struct gw_sa_out){.sa = m->sa, .fallback = m->fallback, .owner = m->owner};
+}
+
+static void
+sad_del(struct gw_worker *w, uint32_t spi)
+{
+	const struct ipsec_pcpu_sad_entry *e = ipsec_pcpu_sad_lookup(w->sad, spi);
+
+	/* of one that was installed in part */
+	if (e == NULL)
+		return;
+	own(e->sa, NULL);
+	ipsec_pcpu_sad_del(w->sad, spi);
+}
+
+static void
+forget(struct gw_worker *w, const struct gw_msg *m)
+{
+	for (unsigned int i = 0; i < m->n_gone; i++) {
+		const struct gw_msg none = {.tunnel = m->gone[i].tunnel, .owner = GW_NONE};
+
+		if (m->gone[i].spi != 0)
+			sad_del(w, m->gone[i].spi);
+		else
+			sa_out(w, &none);
+	}
 }
 
 /** Others have handed us packets for an SA that goes now: they are still its. */
@@ -110,8 +123,8 @@ gw_msg_handle(struct gw_worker *w, struct gw_msg *m)
 		m->result = sad_set(w, m);
 		unpark(w);
 		break;
-	case GW_MSG_SAD_DEL:
-		m->result = sad_del(w, m);
+	case GW_MSG_GONE:
+		forget(w, m);
 		unpark(w);
 		break;
 	case GW_MSG_SA_OUT:
@@ -186,12 +199,17 @@ gw_msg_answered(struct gw_worker *w, struct gw_msg *posted)
 int
 gw_msg_post(struct gw_worker *w, const struct gw_msg *msg, struct gw_msg **posted)
 {
-	struct gw_msg *m = aligned_alloc(_Alignof(struct gw_msg), sizeof(*m));
+	size_t gone = msg->n_gone * sizeof(*msg->gone);
+	struct gw_msg *m = aligned_alloc(_Alignof(struct gw_msg),
+			sizeof(*m) + RTE_ALIGN_CEIL(gone, _Alignof(struct gw_msg)));
 
 	*posted = m;
 	if (m == NULL)
 		return -ENOMEM;
 	*m = *msg;
+	/* the worker may come to it when the caller has forgotten it */
+	if (gone > 0)
+		m->gone = memcpy(m + 1, msg->gone, gone);
 	if (rte_ring_sp_enqueue(w->inbox, m) == 0)
 		return 0;
 	free(m);
@@ -206,6 +224,7 @@ gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg)
 
 	if (rc < 0)
 		return rc; /* the worker may still come to it: it stays */
+	posted->gone = msg->gone;
 	*msg = *posted;
 	free(posted);
 	return msg->result;

@@ -27,7 +27,7 @@ enum gw_msg_type {
 	 * our own number without the SA: packets wait
 	 */
 	GW_MSG_SAD_SET,
-	GW_MSG_SAD_DEL, /* forget an inbound SA; result: sa, if it was ours */
+	GW_MSG_GONE, /* SAs are gone: forget all of gone, what is not known as well */
 	GW_MSG_SA_OUT, /* outbound SAs of a tunnel: own (sa), fallback; who encrypts for us */
 	GW_MSG_SEQ_LIMIT, /* new end of the reserved sequence numbers of an SA of ours */
 	GW_MSG_OBSERVE, /* observed: what was noted, result: how many; run: note on, or no more */
@@ -36,6 +36,15 @@ enum gw_msg_type {
 	GW_MSG_EXIT, /* leave the loop */
 };
 
+/** An inbound SA, or all outbound ones of a tunnel. */
+struct gw_gone {
+	uint32_t spi; /* 0: outbound */
+	uint16_t tunnel;
+};
+
+/** In one message: while it handles that a worker takes no packets. */
+#define GW_GONE_MAX 256
+
 struct gw_msg {
 	enum gw_msg_type type;
 	int result; /* 0 or a negative errno value */
@@ -43,8 +52,10 @@ struct gw_msg {
 	struct ipsec_pcpu_sa *sa; /* NULL: none, or another's */
 	struct ipsec_pcpu_sa *fallback; /* NULL: none, or another's */
 	struct gw_observed *observed; /* of GW_OBSERVED_MAX; stays whatever comes */
+	const struct gw_gone *gone; /* what is sent is a copy */
 	uint64_t seq_limit;
 	uint32_t spi;
+	uint16_t n_gone;
 	uint16_t tunnel;
 	uint16_t owner; /* worker; GW_NONE: nobody */
 	bool drain; /* first take, with the SAs as they are, what other workers have handed us */

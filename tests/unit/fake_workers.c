@@ -55,7 +55,7 @@ gw_view_update(struct gw *g, struct gw_error *err)
 }
 
 int
-gw_view_update_tunnel(struct gw *g, const struct gw_tunnel *t, struct gw_error *err)
+gw_view_update_sas(struct gw *g, struct gw_sa *const sas[], unsigned int n, struct gw_error *err)
 {
 	return 0;
 }
@@ -143,6 +143,17 @@ note(const struct fake *w, const struct gw_msg *m)
 				m->owner, m->drain ? " drain" : "");
 }
 
+static void
+forget(struct fake *w, const struct gw_gone *gone)
+{
+	struct ipsec_pcpu_sad_entry *e = gone->spi != 0 ? fake_spi(w, gone->spi) : NULL;
+
+	if (gone->spi == 0)
+		w->out = (struct gw_sa_out){.owner = GW_NONE};
+	else if (e != NULL)
+		e->spi = 0;
+}
+
 static int
 handle(struct fake *w, const struct gw_msg *m)
 {
@@ -169,10 +180,9 @@ handle(struct fake *w, const struct gw_msg *m)
 		*e = entry;
 		check_owners(m);
 		return 0;
-	case GW_MSG_SAD_DEL:
-		if (e == NULL)
-			return -ENOENT;
-		e->spi = 0;
+	case GW_MSG_GONE:
+		for (unsigned int i = 0; i < m->n_gone; i++)
+			forget(w, &m->gone[i]);
 		return 0;
 	case GW_MSG_SEQ_LIMIT:
 		ipsec_pcpu_sa_set_seq_limit(m->sa, m->seq_limit);
@@ -191,8 +201,12 @@ gw_tell(struct gw *g, unsigned int id, struct gw_msg *msg)
 		return w->refuses;
 	if (!w->asleep)
 		return handle(w, msg);
-	assert_true(w->n_waiting < RTE_DIM(w->waiting));
-	w->waiting[w->n_waiting++] = *msg;
+	assert_true(w->n_waiting < RTE_DIM(w->waiting) && msg->n_gone <= FAKE_SPIS);
+	w->waiting[w->n_waiting] = *msg;
+	if (msg->n_gone > 0)
+		w->waiting[w->n_waiting].gone = memcpy(w->gone[w->n_waiting], msg->gone,
+				msg->n_gone * sizeof(*msg->gone));
+	w->n_waiting++;
 	return -ETIMEDOUT;
 }
 
@@ -204,6 +218,8 @@ gw_tell_each(struct gw *g, struct gw_msg msg[], const bool to[])
 	for (unsigned int i = 0; i < g->n_workers; i++) {
 		int rc = to[i] ? gw_tell(g, i, &msg[i]) : 0;
 
+		if (to[i])
+			msg[i].result = rc;
 		if (worst == 0 || rc == -ETIMEDOUT)
 			worst = rc;
 	}

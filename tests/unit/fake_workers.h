@@ -21,6 +21,7 @@ struct fake {
 	bool asleep;
 	int refuses; /* what it answers; 0: what it does */
 	struct gw_msg waiting[64];
+	struct gw_gone gone[64][FAKE_SPIS]; /* theirs */
 	unsigned int n_waiting;
 	unsigned int drains; /* messages that had it take what others had handed it */
 };

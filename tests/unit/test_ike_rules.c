@@ -39,7 +39,7 @@ rte_log(uint32_t level, uint32_t type, const char *format, ...)
 }
 
 int
-gw_view_build(struct gw *g, struct gw_error *e)
+gw_view_update(struct gw *g, struct gw_error *e)
 {
 	if (fail) {
 		gw_error_set(e, NULL, 0, "no view");
