@@ -150,16 +150,6 @@ take_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 	return n;
 }
 
-/** What was taken goes; the first error is the one that counts. */
-static int
-forget(struct gw *gw, int rc, struct gw_error *err)
-{
-	struct gw_error ignored;
-	int last = gw_ike_sas_forget(gw, rc < 0 ? &ignored : err);
-
-	return rc < 0 ? rc : last;
-}
-
 static int
 drop_all(struct gw *gw, bool stale, struct gw_error *err)
 {
@@ -170,7 +160,8 @@ drop_all(struct gw *gw, bool stale, struct gw_error *err)
 	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		gw->ike->counts.sas_stale += take_sas(gw, t, stale, true);
-	return forget(gw, rc, err);
+	gw_ike_sas_forget(gw);
+	return rc;
 }
 
 static bool
@@ -221,7 +212,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		take_sas(gw, t, true, true);
-	rc = forget(gw, rc, err);
+	gw_ike_sas_forget(gw);
 	/* also those that had policies alone */
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		gw_ike_tunnel_put(gw, t);
@@ -303,7 +294,7 @@ gw_ike_tick(struct gw *gw)
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		if (ike->in_sync && ike->stale_until != 0)
 			replace_stale(gw, t);
-	gw_ike_sas_forget(gw, &err);
+	gw_ike_sas_forget(gw);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		if (!(t->n_sas == 0 && gw_ike_tunnel_put(gw, t)))
 			gw_ike_arm(gw, t);

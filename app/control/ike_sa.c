@@ -384,13 +384,13 @@ gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 	t->ike->loses = true;
 }
 
-int
-gw_ike_sas_forget(struct gw *gw, struct gw_error *err)
+void
+gw_ike_sas_forget(struct gw *gw)
 {
-	int rc = gw_sas_forget(gw, err);
+	struct gw_error err;
 
-	if (rc < 0)
-		GW_LOG(WARNING, "IKE: %s", err->text);
+	if (gw_sas_forget(gw, &err) < 0)
+		GW_LOG(WARNING, "IKE: %s", err.text);
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		if (!t->ike->loses)
 			continue;
@@ -400,19 +400,17 @@ gw_ike_sas_forget(struct gw *gw, struct gw_error *err)
 		gw_ike_tunnel_ends_refresh(t);
 		gw_ike_arm(gw, t);
 	}
-	return rc == -ETIMEDOUT ? 0 : rc;
 }
 
 int
 gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *err)
 {
 	struct gw_sa *sa = find_sa(gw, id);
-	struct gw_error ignored;
 
 	if (sa == NULL)
 		return give_spi_back(gw->ike, id->spi) ? 0 : no_sa(id, err);
 	gw_ike_sa_take(gw, &gw->tunnel[sa->tunnel], sa);
-	gw_ike_sas_forget(gw, &ignored);
+	gw_ike_sas_forget(gw);
 	gw->ike->counts.sas_deleted++;
 	return 0;
 }
@@ -584,9 +582,8 @@ void
 gw_ike_sas_tick(struct gw *gw)
 {
 	uint64_t now = gw_now_ns();
-	struct gw_error ignored;
 
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		tick(gw, t, now);
-	gw_ike_sas_forget(gw, &ignored);
+	gw_ike_sas_forget(gw);
 }

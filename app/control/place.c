@@ -640,7 +640,8 @@ gw_sa_move(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t
 static void
 settle(struct gw *gw, struct gw_tunnel *t)
 {
-	if (t->unsettled && gw_place_outbound(gw, t) == 0)
+	/* of those that were removed nothing is to be said */
+	if (t->unsettled && gw_place_outbound(gw, t) == 0 && any_usable(t))
 		GW_LOG(NOTICE, "tunnel %s: outbound SAs are where they should be again",
 				t->cfg->name);
 	for (unsigned int i = 0; i < t->n_sas; i++) {

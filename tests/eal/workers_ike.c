@@ -20,6 +20,7 @@ struct ike_events ike;
 struct ike_pair ike_own[SITE_WORKERS], ike_fallback;
 long ike_cpus;
 bool ike_busy;
+unsigned int ike_messages;
 
 static uint32_t out_spis; /* that the peer has given out */
 
@@ -103,6 +104,7 @@ put_one(unsigned int queue)
 int
 __wrap_gw_msg_await(struct gw_worker *w, struct gw_msg *posted, struct gw_msg *msg)
 {
+	ike_messages++;
 	if (ike_busy && site.running) {
 		put_one(pkt_random() % SITE_WORKERS);
 		put_one(w->id);
@@ -204,7 +206,13 @@ ike_start(void)
 void
 ike_start_with(unsigned int workers)
 {
-	const struct site_conf conf = {.workers = workers, .queues = workers, .ike = true};
+	ike_start_many(workers, 32);
+}
+
+void
+ike_start_many(unsigned int workers, unsigned int tunnels)
+{
+	const struct site_conf conf = {.workers = workers, .queues = workers, .ike = tunnels};
 
 	start_clock();
 	memset(&ike, 0, sizeof(ike));

@@ -51,6 +51,8 @@ extern struct ike_events ike;
 void ike_start(void);
 /** The same with so many workers; what follows is for all of them, unless it says so. */
 void ike_start_with(unsigned int workers);
+/** The same with room for so many tunnels. */
+void ike_start_many(unsigned int workers, unsigned int tunnels);
 /** For cmocka. */
 int ike_teardown(void **state);
 
@@ -64,6 +66,8 @@ void ike_stall(unsigned int worker);
 void ike_unstall(void);
 /** A packet goes out on some queue, and one on the worker's, whenever control tells a worker. */
 extern bool ike_busy;
+/** Messages whose answer was waited for, of all workers. */
+extern unsigned int ike_messages;
 /** What the machine is said to have; 0: what it has. */
 extern long ike_cpus;
 

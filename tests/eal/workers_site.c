@@ -116,13 +116,14 @@ print_pair(FILE *f, unsigned int pair, bool first)
 static void
 print_config(FILE *f, const struct site_conf *c)
 {
-	fprintf(f, "workers = %u; console = \"\"; max_sas = 256; mbufs = 16383;\n", c->workers);
+	fprintf(f, "workers = %u; console = \"\"; max_sas = %u; mbufs = 16383;\n", c->workers,
+			RTE_MAX(256u, c->ike * 8));
 	if (c->state_file != NULL)
 		fprintf(f, "state_file = \"%s\";\n", c->state_file);
 	else
 		fprintf(f, "allow_iv_reuse = true;\n");
-	if (c->ike)
-		fprintf(f, "ike_socket = \"/run/none\"; ike_tunnels = 64;\n");
+	if (c->ike > 0)
+		fprintf(f, "ike_socket = \"/run/none\"; ike_tunnels = %u;\n", c->ike);
 	fprintf(f,
 			"ports = (\n"
 			"{ name = \"lan\"; device = \"net_ring_lan\";\n"
@@ -134,7 +135,7 @@ print_config(FILE *f, const struct site_conf *c)
 			"{ to = \"fd00:10::/32\"; via = \"fd00:1::2\"; port = \"lan\"; },\n"
 			"{ to = \"10.20.0.0/16\"; via = \"192.0.2.2\"; },\n"
 			"{ to = \"fd00:20::/32\"; via = \"fd00:2::2\"; port = \"wan\"; });\n");
-	if (c->ike)
+	if (c->ike > 0)
 		return;
 	fprintf(f,
 			"tunnels = ( { name = \"t\"; local = \"192.0.2.1\"; remote = \"192.0.2.2\";\n"

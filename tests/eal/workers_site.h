@@ -26,7 +26,7 @@ struct site_conf {
 	unsigned int pairs; /* for workers 0, 1, ... */
 	bool fallback;
 	const char *state_file; /* NULL: none */
-	bool ike; /* no tunnel of the file: IKE makes them */
+	unsigned int ike; /* tunnels that IKE makes, at most; 0: there is one of the file */
 };
 
 struct site {
