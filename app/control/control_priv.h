@@ -167,8 +167,8 @@ int gw_view_update(struct gw *gw, struct gw_error *err);
  * nothing where workers would see no difference, as with each renewal. They forget flows with
  * each view.
  */
-int gw_view_update_sas(struct gw *gw, struct gw_sa *const sas[], unsigned int n,
-		struct gw_error *err);
+int gw_view_update_sas(
+		struct gw *gw, struct gw_sa *const sas[], unsigned int n, struct gw_error *err);
 void gw_view_free(struct gw *gw);
 /** free() what an earlier view points to, once no worker can have that. */
 void gw_view_free_later(struct gw *gw, void *memory);

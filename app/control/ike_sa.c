@@ -78,9 +78,13 @@ give_spi_back(struct gw_ike *ike, uint32_t spi)
 static bool
 is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
 {
-	struct gw_ike_sa_key key = gw_ike_key_of(&sa->prm);
+	struct gw_ike_sa_key key;
 
-	return key.spi == id->spi && gw_addr_equal(&key.dst, &id->dst);
+	/* nearly all differ in it */
+	if (sa->prm.spi != id->spi)
+		return false;
+	key = gw_ike_key_of(&sa->prm);
+	return gw_addr_equal(&key.dst, &id->dst);
 }
 
 static struct gw_sa *

@@ -353,13 +353,23 @@ gw_place_successor(struct gw_tunnel *t, struct gw_sa *sa)
 int
 gw_place_inbound(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
-	struct gw_msg m = {.type = GW_MSG_SAD_ADD, .spi = sa->prm.spi, .tunnel = t->id};
+	struct gw_msg m[GW_MAX_WORKERS];
+	bool to[GW_MAX_WORKERS];
 	int rc = 0;
 
 	sa->worker = inbound_worker(gw, t, sa);
-	m.owner = sa->worker;
-	for (unsigned int w = 0; w < gw->n_workers && (rc == 0 || rc == -ETIMEDOUT); w++)
-		rc = worse(rc, tell_sad(gw, w, &m, w == sa->worker ? sa->sa : NULL));
+	for (unsigned int w = 0; w < gw->n_workers; w++) {
+		m[w] = (struct gw_msg){.type = GW_MSG_SAD_ADD,
+				.spi = sa->prm.spi,
+				.tunnel = t->id,
+				.owner = sa->worker,
+				.sa = w == sa->worker ? sa->sa : NULL};
+		to[w] = true;
+	}
+	gw_tell_each(gw, m, to);
+	/* one that refuses it counts for more than one that may still come to it */
+	for (unsigned int w = 0; w < gw->n_workers; w++)
+		rc = worse(rc, m[w].result);
 	return rc;
 }
 

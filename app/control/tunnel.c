@@ -519,7 +519,7 @@ gw_zombies_reap(struct gw *gw)
 
 	if (gw->n_zombies == 0 || gw_any_late(gw))
 		return;
-	/* they are told again, as one may not have been; but not where an SPI is another's by now */
+	/* they are told again, as one may not have been; not where an SPI is another's by now */
 	for (unsigned int i = 0; i < gw->n_zombies; i++) {
 		struct gw_sa *sa = gw->zombies[i];
 

@@ -389,8 +389,8 @@ add_many(void)
 	struct gw_error err;
 
 	for (unsigned int i = 0; i < MANY * PAIRS; i++) {
-		struct ike_pair p = ike_pair(i % PAIRS,
-				i % PAIRS == 0 ? IPSEC_PCPU_ANY : i % PAIRS, true);
+		struct ike_pair p = ike_pair(
+				i % PAIRS, i % PAIRS == 0 ? IPSEC_PCPU_ANY : i % PAIRS, true);
 		struct gw_ike_new_sa sa;
 
 		p.reqid = 100 + i / PAIRS;
@@ -479,8 +479,7 @@ test_flush_many(void **state)
 	assert_int_equal(gw_ike_flush(&site.gw, true, true, &err), 0);
 	ike_busy = false;
 	/* policies, inbound SAs and tunnels, tables without them */
-	assert_true(ike_messages <=
-			N * (1 + (N + 2 + MANY * (PAIRS + 1)) / GW_GONE_MAX + 1 + 1));
+	assert_true(ike_messages <= N * (1 + (N + 2 + MANY * (PAIRS + 1)) / GW_GONE_MAX + 1 + 1));
 	assert_int_equal(site.gw.n_zombies, 0);
 	assert_int_equal(n_tunnels() + status().policies + status().sas_in + status().sas_out, 0);
 	for (unsigned int w = 0; w < N; w++)

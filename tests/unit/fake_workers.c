@@ -204,8 +204,8 @@ gw_tell(struct gw *g, unsigned int id, struct gw_msg *msg)
 	assert_true(w->n_waiting < RTE_DIM(w->waiting) && msg->n_gone <= FAKE_SPIS);
 	w->waiting[w->n_waiting] = *msg;
 	if (msg->n_gone > 0)
-		w->waiting[w->n_waiting].gone = memcpy(w->gone[w->n_waiting], msg->gone,
-				msg->n_gone * sizeof(*msg->gone));
+		w->waiting[w->n_waiting].gone = memcpy(
+				w->gone[w->n_waiting], msg->gone, msg->n_gone * sizeof(*msg->gone));
 	w->n_waiting++;
 	return -ETIMEDOUT;
 }
