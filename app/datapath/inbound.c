@@ -21,9 +21,14 @@ spi_of(const struct rte_mbuf *m)
 static __rte_always_inline bool
 selected(const struct gw_tunnel_view *tv, const struct rte_mbuf *m)
 {
+	const uint8_t *ip = rte_pktmbuf_mtod(m, const uint8_t *);
 	struct gw_flow flow;
 
-	gw_flow_parse(&flow, rte_pktmbuf_mtod(m, const void *), m->data_len);
+	if (likely(ip[0] >> 4 == 4 && m->data_len >= sizeof(struct rte_ipv4_hdr)))
+		for (uint32_t i = 0; i < tv->n_sel; i++)
+			if (likely(gw_sel_match_addrs4(&tv->sel[i], ip)))
+				return true;
+	gw_flow_parse(&flow, ip, m->data_len);
 	for (uint32_t i = 0; i < tv->n_sel; i++)
 		if (likely(gw_sel_match(&tv->sel[i], &flow)))
 			return true;
@@ -113,17 +118,6 @@ forward(struct gw_worker *w, const struct gw_tunnel_view *tv, uint64_t tag,
 		gw_decrypted(w, tv, sa, *m);
 }
 
-static inline void
-count_decap(struct gw_worker *w, struct rte_mbuf *const pkts[], uint16_t n)
-{
-	uint64_t bytes = 0;
-
-	for (uint16_t i = 0; i < n; i++)
-		bytes += pkts[i]->data_len;
-	w->counters.decap += n;
-	w->counters.decap_bytes += bytes;
-}
-
 /** A packet whose way in is noted if it turns out to be authentic. */
 struct noted {
 	const struct rte_mbuf *m; /* NULL: none */
@@ -152,6 +146,7 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 	struct pending pending = {.nh = NULL};
 	struct noted noted = {.m = NULL};
 	uint8_t reason[GW_BURST];
+	uint64_t bytes = 0;
 	uint16_t done;
 
 	note(w, p, e, pkts[0], &noted);
@@ -164,10 +159,13 @@ decap(struct gw_worker *w, struct gw_pkt p, const struct ipsec_pcpu_sad_entry *e
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
 	if (unlikely(gw_is_foreign(w, p)))
 		ipsec_pcpu_sa_count_foreign(e->sa, done, p.landed);
-	count_decap(w, pkts, done);
-	for (uint16_t i = 0; i < done; i++)
+	for (unsigned int i = 0; i < done; i++) {
+		bytes += pkts[i]->data_len;
 		forward(w, tv, tag, e->sa, &pkts[i], &pending);
+	}
 	send_pending(w, &pending, NULL, pkts + done);
+	w->counters.decap += done;
+	w->counters.decap_bytes += bytes;
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
@@ -181,9 +179,10 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 	struct ipsec_pcpu_sa *sa[GW_BURST];
 	uint8_t reason[GW_BURST];
 	uint8_t from[GW_BURST];
+	uint64_t bytes = 0;
 	uint16_t done;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		sa[i] = entry[i]->sa;
 		ipsec_pcpu_sa_prefetch(sa[i]);
 		if (likely(noted.m == NULL))
@@ -193,10 +192,10 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 	gw_lap_sas(w, GW_STAGE_decap, sa, n);
 	if (unlikely(done < n))
 		gw_drop_esp(w, pkts + done, reason + done, n - done);
-	count_decap(w, pkts, done);
-	for (uint16_t i = 0; i < done; i++) {
+	for (unsigned int i = 0; i < done; i++) {
 		const struct ipsec_pcpu_sad_entry *e = entry[from[i]];
 
+		bytes += pkts[i]->data_len;
 		if (unlikely(noted.m == pkts[i]))
 			gw_observe(&w->observer, e->spi, e->user, &noted.seen);
 		if (unlikely(gw_is_foreign(w, p)))
@@ -205,6 +204,8 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 				&pkts[i], &pending);
 	}
 	send_pending(w, &pending, NULL, pkts + done);
+	w->counters.decap += done;
+	w->counters.decap_bytes += bytes;
 	gw_lap(&w->cycles, GW_STAGE_forward);
 }
 
@@ -212,9 +213,11 @@ decap_mixed(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[],
 static inline bool
 all_of(struct rte_mbuf *const pkts[], uint16_t n, rte_be32_t spi)
 {
-	uint32_t differ = 0;
+	uint32_t differ = spi_of(pkts[n - 1]) ^ spi;
 
-	for (uint16_t i = 1; i < n; i++)
+	if (differ != 0)
+		return false; /* many SAs: found out at once */
+	for (unsigned int i = 1; i + 1 < n; i++)
 		differ |= spi_of(pkts[i]) ^ spi;
 	return differ == 0;
 }
@@ -226,7 +229,7 @@ look_up(struct gw_worker *w, struct gw_pkt p, struct rte_mbuf *pkts[], uint16_t 
 	const struct ipsec_pcpu_sad_entry *entry[GW_BURST];
 	uint16_t own = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		const struct ipsec_pcpu_sad_entry *e =
 				ipsec_pcpu_sad_lookup(w->sad, rte_be_to_cpu_32(spi_of(pkts[i])));
 

@@ -24,14 +24,14 @@ miss(struct misses *misses, uint16_t at, struct gw_flow_entry *slot, const struc
 	misses->key[misses->n++] = *key;
 }
 
-/** Does the last answer fit all packets of a burst? */
+/** Does the last answer fit all packets of a burst? Of many flows the first packet tells. */
 static inline bool
 all_like_last(const struct gw_worker *w, struct rte_mbuf *const pkts[], uint16_t n, uint64_t tag)
 {
 	bool same = true;
 
-	for (uint16_t i = 0; i < n; i++)
-		same &= gw_flow_key_is_of(&w->last_out.key,
+	for (unsigned int i = 0; same && i < n; i++)
+		same = gw_flow_key_is_of(&w->last_out.key,
 				rte_pktmbuf_mtod(pkts[i], const uint8_t *), pkts[i]->data_len, tag);
 	return same;
 }
@@ -231,10 +231,10 @@ send_mixed(struct gw_worker *w, struct rte_mbuf *pkts[], const uint8_t from[],
 		send_run(w, &v->nh[nh], pkts + sent, n - sent);
 }
 
-/** Packets whose SAs another worker has are dealt with; the SAs of the others. */
+/** Packets whose SAs another worker has are dealt with; the SAs of the others, and their bytes. */
 static inline uint16_t
 find_sas(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[], uint16_t n,
-		struct ipsec_pcpu_sa *sa[])
+		struct ipsec_pcpu_sa *sa[], uint64_t *bytes)
 {
 	uint16_t own = 0;
 
@@ -246,6 +246,7 @@ find_sas(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[], uint16
 			continue;
 		}
 		ipsec_pcpu_sa_prefetch(found);
+		*bytes += pkts[i]->data_len;
 		sa[own] = found;
 		pkts[own] = pkts[i];
 		tunnel[own++] = tunnel[i];
@@ -260,13 +261,12 @@ encap_mixed(struct gw_worker *w, struct rte_mbuf *pkts[], uint16_t tunnel[], uin
 	struct ipsec_pcpu_sa *sa[GW_BURST];
 	uint8_t reason[GW_BURST];
 	uint8_t from[GW_BURST];
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	uint16_t done;
 
-	n = find_sas(w, pkts, tunnel, n, sa);
+	n = find_sas(w, pkts, tunnel, n, sa, &bytes);
 	if (unlikely(n == 0))
 		return;
-	bytes = sum_bytes(pkts, n);
 	gw_lap(&w->cycles, GW_STAGE_policy);
 	done = ipsec_pcpu_encap_mixed(w->ctx, sa, pkts, n, from, reason);
 	gw_lap_sas(w, GW_STAGE_encap, sa, n);

@@ -386,6 +386,12 @@ gw_sel_compile(struct gw_sel_in *in, const struct gw_selector *sel)
 	in->dports = sel->local_ports;
 	in->proto = sel->proto;
 	in->family = sel->local.addr.family;
+	if (in->family == AF_INET && in->proto == 0) {
+		in->addrs4 = in->src[0] | in->dst[0] << 32;
+		in->addrs4_mask = in->src_mask[0] | in->dst_mask[0] << 32;
+	} else {
+		in->addrs4 = 1; /* outside of the mask, which is 0 */
+	}
 }
 
 bool

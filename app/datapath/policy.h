@@ -71,6 +71,8 @@ const struct gw_policy_rule *gw_policy_rule_get(const struct gw_policy *policy, 
  * Words are in wire order, masked, the rest of an IPv4 address 0.
  */
 struct gw_sel_in {
+	/* IPv4, any protocol: both addresses as a header has them; else such that none fits */
+	uint64_t addrs4, addrs4_mask;
 	uint64_t src[2], src_mask[2];
 	uint64_t dst[2], dst_mask[2];
 	struct gw_port_range sports, dports;
@@ -96,6 +98,15 @@ gw_sel_port_match(const struct gw_port_range *range, rte_be16_t port)
 	uint16_t p = rte_be_to_cpu_16(port);
 
 	return p >= range->min && p <= range->max;
+}
+
+/** Does it for its addresses alone? @p ip: a whole IPv4 header. gw_sel_match() may say more. */
+static inline bool
+gw_sel_match_addrs4(const struct gw_sel_in *in, const uint8_t *ip)
+{
+	uint64_t addrs = gw_flow_load8(ip + offsetof(struct rte_ipv4_hdr, src_addr));
+
+	return (addrs & in->addrs4_mask) == in->addrs4;
 }
 
 /**

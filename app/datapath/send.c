@@ -67,11 +67,11 @@ gw_tx_flush(struct gw_worker *w, uint16_t port)
 		return;
 	}
 	gw_lap(&w->cycles, GW_STAGE_forward);
-	for (uint16_t i = 0; i < s->n; i++)
+	for (unsigned int i = 0; i < s->n; i++)
 		bytes += s->pkts[i]->pkt_len;
 	if (likely(p->up))
 		done = rte_eth_tx_burst(p->id, w->id, s->pkts, s->n);
-	for (uint16_t i = done; unlikely(i < s->n); i++) {
+	for (unsigned int i = done; unlikely(i < s->n); i++) {
 		bytes -= s->pkts[i]->pkt_len;
 		gw_drop(w, s->pkts[i], p->up ? GW_DROP_TX_FULL : GW_DROP_PORT_GONE);
 	}

@@ -158,7 +158,7 @@ gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf 
 {
 	struct gw_ether eth = gw_ether_of(&nh->dst, &nh->src);
 	struct gw_staged *s = &w->tx[nh->port];
-	uint16_t i = 0;
+	unsigned int i = 0;
 
 	if (unlikely(nh->kind != GW_NH_ETHER)) {
 		for (; i < n; i++)
@@ -166,11 +166,11 @@ gw_send_burst(struct gw_worker *w, const struct gw_nexthop *nh, struct rte_mbuf 
 		return;
 	}
 	while (i < n) {
-		uint16_t at = s->n;
-		uint16_t room = RTE_MIN(n - i, GW_BURST - at);
+		unsigned int at = s->n;
+		unsigned int room = RTE_MIN(n - i, GW_BURST - at);
 
 		/* the count is stored once: else each packet waits for the one before */
-		for (uint16_t end = i + room; i < end; i++) {
+		for (unsigned int end = i + room; i < end; i++) {
 			gw_ether_prepend(pkts[i], eth);
 			s->pkts[at++] = pkts[i];
 		}

@@ -55,10 +55,10 @@ poll_port(struct gw_worker *w, uint16_t port)
 		return 0;
 	gw_lap(&w->cycles, GW_STAGE_rx);
 	s.n_clear = s.n_esp = 0;
-	for (uint16_t i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
 	w->counters.rx += n;
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 
 		bytes += m->pkt_len;

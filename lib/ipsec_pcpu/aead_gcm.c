@@ -11,7 +11,7 @@
 static inline int
 gcm_seal(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, aes_gcm_enc_dec_t enc)
 {
-	for (uint16_t i = from, end = from + n; i < end; i++) {
+	for (unsigned int i = from, end = from + n; i < end; i++) {
 		const struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
 		struct aead_job *job = &ctx->job[i];
 
@@ -24,7 +24,7 @@ gcm_seal(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, aes_gcm_enc_dec_
 static inline int
 gcm_open(struct ipsec_pcpu_ctx *ctx, uint16_t from, uint16_t n, aes_gcm_enc_dec_t dec)
 {
-	for (uint16_t i = from, end = from + n; i < end; i++) {
+	for (unsigned int i = from, end = from + n; i < end; i++) {
 		const struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
 		struct aead_job *job = &ctx->job[i];
 

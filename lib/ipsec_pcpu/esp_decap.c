@@ -137,9 +137,9 @@ decap_prepare(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_m
 		uint16_t n)
 {
 	const struct replay r = sa->replay; /* a copy, which no store into a packet can change */
-	uint16_t done = 0;
+	unsigned int done = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 
 		if (likely(decap_fill(ctx, sa, &r, m, i, done)))
@@ -272,9 +272,9 @@ decap_finish(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa, struct rte_mb
 	struct budget left = sa_budget(sa);
 	bool tight = budget_is_tight(left, n);
 	struct replay r = sa->replay;
-	uint16_t done = 0;
+	unsigned int done = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		struct rte_mbuf *m = pkts[i];
 		int why = decap_verify(sa, &r, m, &ctx->job[i], ctx->note[i]);
 
@@ -331,9 +331,9 @@ static inline uint16_t
 decap_prepare_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[],
 		struct rte_mbuf *pkts[], uint16_t n, uint8_t from[])
 {
-	uint16_t done = 0;
+	unsigned int done = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		struct ipsec_pcpu_sa *sa = sas[i];
 		struct rte_mbuf *m = pkts[i];
 
@@ -354,9 +354,9 @@ decap_prepare_mixed(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *const sas[
 static inline uint16_t
 decap_finish_mixed(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n, uint8_t from[])
 {
-	uint16_t done = 0;
+	unsigned int done = 0;
 
-	for (uint16_t i = 0; i < n; i++) {
+	for (unsigned int i = 0; i < n; i++) {
 		struct ipsec_pcpu_sa *sa = ctx->job_sa[i];
 		struct replay r = sa->replay;
 		struct rte_mbuf *m = pkts[i];
@@ -382,7 +382,7 @@ static __attribute__((cold, noinline)) uint16_t
 decap_fail_mixed(struct ipsec_pcpu_ctx *ctx, struct rte_mbuf *pkts[], uint16_t n,
 		const uint8_t from[])
 {
-	for (uint16_t i = 0; i < n; i++)
+	for (unsigned int i = 0; i < n; i++)
 		burst_drop(ctx, ctx->job_sa[i], pkts[i], from[i], IPSEC_PCPU_DROP_CRYPTO);
 	return 0;
 }

@@ -89,23 +89,17 @@ replay_advance(struct replay *r, uint64_t *seen, uint64_t seq)
 
 /**
  * The 64-bit sequence number of a packet that carries only @p lo (RFC 4303,
- * A2.1). Where the window reaches below 0, before the first 2^32 are through,
- * there is no lower high half: such a packet counts as far ahead, and its ICV
- * decides.
+ * A2.1): of the 2^32 numbers from the window's left edge on, the one with that low half. Where
+ * the window reaches below 0, before the first 2^32 are through, they begin at 0: such a packet
+ * counts as far ahead, and its ICV decides.
  */
 static inline uint64_t
 replay_esn(const struct replay *r, uint32_t lo)
 {
-	uint32_t window = r->window != 0 ? r->window : REPLAY_ESN_WINDOW;
-	uint32_t top_lo = (uint32_t)r->top;
-	uint32_t hi = r->top >> 32;
-	uint32_t bottom = top_lo - window + 1;
+	uint64_t below = (r->window != 0 ? r->window : REPLAY_ESN_WINDOW) - 1;
+	uint64_t left = r->top > below ? r->top - below : 0;
 
-	if (top_lo >= window - 1)
-		hi += lo < bottom;
-	else if (hi > 0)
-		hi -= lo >= bottom;
-	return (uint64_t)hi << 32 | lo;
+	return left + (uint32_t)(lo - (uint32_t)left);
 }
 
 #endif /* REPLAY_H */

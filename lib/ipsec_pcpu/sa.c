@@ -269,8 +269,8 @@ ipsec_pcpu_sa_prefetch(const struct ipsec_pcpu_sa *sa)
 	/* round keys, and of GCM the hash key's powers that small packets take: the last */
 	for (size_t at = 0; at < 4 * RTE_CACHE_LINE_SIZE; at += RTE_CACHE_LINE_SIZE)
 		rte_prefetch0(key + at);
-	rte_prefetch0(key + sizeof(sa->key) - RTE_CACHE_LINE_SIZE);
-	rte_prefetch0(key + sizeof(sa->key) - 2 * RTE_CACHE_LINE_SIZE);
+	rte_prefetch0(key + sizeof(sa->key) - 1);
+	rte_prefetch0(key + sizeof(sa->key) - 1 - RTE_CACHE_LINE_SIZE);
 }
 
 void

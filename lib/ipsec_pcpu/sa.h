@@ -169,12 +169,12 @@ void burst_drop_foreign(struct ipsec_pcpu_ctx *ctx, struct ipsec_pcpu_sa *sa,
 static inline int
 burst_crypt(struct ipsec_pcpu_ctx *ctx, uint16_t n, bool seal)
 {
-	uint16_t from = 0;
+	unsigned int from = 0;
 	int ret = 0;
 
 	while (from < n) {
 		const struct aead_ops *ops = ctx->job_sa[from]->aead;
-		uint16_t to = from + 1;
+		unsigned int to = from + 1;
 
 		while (to < n && likely(ctx->job_sa[to]->aead == ops))
 			to++;

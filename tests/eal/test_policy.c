@@ -362,6 +362,22 @@ test_property(void **state)
 	}
 }
 
+/* What addresses alone decide is decided as by the whole selector: IPv4, any protocol. */
+static void
+check_addrs4(const struct gw_selector *sel, const struct gw_flow *in, bool match)
+{
+	struct rte_ipv4_hdr ip = {.version_ihl = RTE_IPV4_VHL_DEF, .next_proto_id = in->proto};
+	struct gw_sel_in compiled;
+
+	if (in->family != AF_INET)
+		return;
+	memcpy(&ip.src_addr, in->src, sizeof(ip.src_addr));
+	memcpy(&ip.dst_addr, in->dst, sizeof(ip.dst_addr));
+	gw_sel_compile(&compiled, sel);
+	assert_int_equal(gw_sel_match_addrs4(&compiled, (const uint8_t *)&ip),
+			match && sel->proto == 0);
+}
+
 /* A packet that its sender's policy puts into a tunnel is let out of it at the other end. */
 static void
 test_sel_mirrors_policy(void **state)
@@ -379,6 +395,7 @@ test_sel_mirrors_policy(void **state)
 			continue; /* IPv4 shows its protocol always */
 		gw_flow_reverse(&in, &out);
 		assert_int_equal(gw_selector_match_in(&r.sel, &in), rule_matches(&r, &out));
+		check_addrs4(&r.sel, &in, rule_matches(&r, &out));
 		matched += rule_matches(&r, &out);
 	}
 	assert_true(matched > 1000);
