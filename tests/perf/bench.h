@@ -19,7 +19,7 @@
 #define BENCH_SIZE_IMIX 0
 #define BENCH_MAX_ROWS 128
 #define BENCH_MAX_SAMPLES 1024
-#define BENCH_MAX_TURNS 640
+#define BENCH_MAX_TURNS 720
 #define BENCH_SETTLE_ROUNDS 24 /* at most so many, where CPUs are seldom quiet */
 #define BENCH_MAX_COMPARES 16
 #define BENCH_MAX_TUNNELS 10000
