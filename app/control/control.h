@@ -45,14 +45,6 @@ struct gw_ike_told {
 	uint64_t at; /* CLOCK_MONOTONIC, nanoseconds */
 };
 
-/** Where packets of an inbound SA came from last, see ike_mapping.c. */
-struct gw_ike_seen {
-	struct gw_addr addr;
-	uint16_t port; /* of UDP, host order */
-	uint8_t together; /* looks in a row that saw another SA's come from there, too */
-	uint64_t at; /* CLOCK_MONOTONIC, nanoseconds; 0: none was seen */
-};
-
 /** What IKE says of an SA beside its parameters, and what is noted for it. */
 struct gw_sa_ike {
 	char name[GW_IKE_NAME_LEN]; /* of the connection; "": not known */
@@ -69,7 +61,6 @@ struct gw_sa_ike {
 	uint64_t packets; /* at the last look */
 	uint64_t used; /* when that was seen to change; CLOCK_MONOTONIC, nanoseconds; 0: never */
 	enum gw_ike_way way; /* any_sport; see ike_mapping.c */
-	struct gw_ike_seen seen;
 	struct gw_ike_told told;
 };
 

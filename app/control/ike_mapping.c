@@ -13,9 +13,6 @@
 
 /** Of one SA charon is told at most so often. */
 #define TOLD_NS GW_NS_PER_S
-/** What two looks one after the other have seen, a second apart, is of the same time. */
-#define NOW_NS (3 * GW_NS_PER_S / 2)
-#define TOGETHER 2 /* looks in a row: in one alone a NAT may have given a place to another SA */
 
 /** A place in the network that a peer is at. */
 struct place {
@@ -58,53 +55,19 @@ place_of(const struct gw_sa *sa, struct place *own)
 	return true;
 }
 
-/** Does another SA of the peer come from there, too, at this time? */
-static bool
-has_company(const struct gw *gw, const struct gw_sa *sa, const struct place *from, uint64_t now)
-{
-	const struct gw_tunnel *t = &gw->tunnel[sa->tunnel];
-
-	for (unsigned int i = 0; i < t->n_sas; i++) {
-		const struct gw_ike_seen *seen = &t->sas[i]->ike->seen;
-		const struct place place = {seen->addr, seen->port};
-
-		if (t->sas[i] != sa && seen->at != 0 && now - seen->at < NOW_NS &&
-				is_same(&place, from))
-			return true;
-	}
-	return false;
-}
-
-static void
-note(const struct gw *gw, struct gw_sa *sa, const struct place *from)
-{
-	uint64_t now = gw_now_ns();
-	uint8_t together = 0;
-
-	if (has_company(gw, sa, from, now))
-		together = RTE_MIN(sa->ike->seen.together + 1, TOGETHER);
-	sa->ike->seen = (struct gw_ike_seen){
-			.addr = from->addr, .port = from->port, .together = together, .at = now};
-}
-
 /**
  * Do packets of an SA share IKE's way, so that where they come from is where IKE is to be moved
- * to? Of one for any port the first packet tells: if it has a port of its own, it has a mapping of
- * its own as well (per_cpu_sas = encap). But the first may come when the mapping has changed
- * already: SAs that come from one place have no ports of their own.
+ * to? Of one for any port the first packet tells, once and for all: if it has a port of its own,
+ * it has a mapping of its own as well (per_cpu_sas = encap).
  */
 static bool
 shares_way(struct gw_sa *sa, const struct place *own, const struct place *from)
 {
-	struct gw_sa_ike *ike = sa->ike;
-
-	if (!ike->any_sport)
+	if (!sa->ike->any_sport)
 		return true;
-	if (ike->way == GW_IKE_WAY_UNKNOWN)
-		ike->way = is_same(own, from) ? GW_IKE_WAY_SHARED : GW_IKE_WAY_OWN;
-	if (ike->seen.together == TOGETHER)
-		ike->way = GW_IKE_WAY_SHARED;
-	return ike->way == GW_IKE_WAY_SHARED;
+	if (sa->ike->way == GW_IKE_WAY_UNKNOWN)
+		sa->ike->way = is_same(own, from) ? GW_IKE_WAY_SHARED : GW_IKE_WAY_OWN;
+	return sa->ike->way == GW_IKE_WAY_SHARED;
 }
 
 /** Did the packet come to where the SA's are to go? It was found by its SPI alone. */
@@ -174,7 +137,6 @@ gw_ike_saw(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_tuple *outer
 		return;
 	if (!is_movable(sa) || !is_to(&sa->prm, outer) || !is_reachable(&from))
 		return;
-	note(gw, sa, &from);
 	if (!place_of(sa, &own) || !shares_way(sa, &own, &from))
 		return;
 	if (is_news(&sa->ike->told, &own, &from))

@@ -281,29 +281,6 @@ test_any_port(void **state)
 	site_stop();
 }
 
-/** SAs for any port whose first packets come when the NAT has changed: both from one place. */
-static void
-test_together(void **state)
-{
-	ike_start();
-	ike_connect(1);
-	ike_add_fallback();
-	ike_own[3].any_sport = ike_own[5].any_sport = true;
-	ike_add(&ike_own[3]);
-	ike_add(&ike_own[5]);
-	look();
-	for (unsigned int i = 0; i < 2; i++) {
-		assert_told(0);
-		send_from(ike_own[3].in, 3, PEER_ADDR, PORT);
-		send_from(ike_own[5].in, 5, PEER_ADDR, PORT);
-		look();
-		ike_later(IKE_S);
-	}
-	assert_told(1);
-	assert_last(ike_own[5].in, PEER_ADDR, PORT);
-	site_stop();
-}
-
 /** Nobody hears it, or it cannot be sent: it is said later; and again where it may be lost. */
 static void
 test_not_heard(void **state)
@@ -356,7 +333,6 @@ main(int argc, char **argv)
 			CASE(test_limit),
 			CASE(test_updated),
 			CASE(test_any_port),
-			CASE(test_together),
 			CASE(test_not_heard),
 	};
 #undef CASE

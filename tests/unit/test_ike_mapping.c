@@ -20,12 +20,9 @@
 #define OTHER RTE_BE32(0xc0000263)
 
 static struct gw_ike ike;
-static struct gw_sa_ike info, other_info;
-static struct gw_sa sa, other;
-static struct gw_sa *sas[] = {&other, &sa};
-static struct gw_tunnel tunnel = {.sas = sas, .n_sas = RTE_DIM(sas)};
-static struct gw gw = {.ike = &ike, .tunnel = &tunnel, .n_tunnels = 1};
-static uint64_t now_ns;
+static struct gw gw = {.ike = &ike};
+static struct gw_sa_ike info;
+static struct gw_sa sa;
 static struct {
 	unsigned int n;
 	bool refuse;
@@ -47,21 +44,11 @@ on_mapping(void *arg, const struct gw_ike_sa_key *key, const struct gw_addr *rem
 	return true;
 }
 
-int __wrap_clock_gettime(clockid_t clock, struct timespec *ts);
-
-int
-__wrap_clock_gettime(clockid_t clock, struct timespec *ts)
-{
-	*ts = (struct timespec){.tv_sec = now_ns / GW_NS_PER_S, .tv_nsec = now_ns % GW_NS_PER_S};
-	return 0;
-}
-
 static int
 setup(void **state)
 {
 	memset(&told, 0, sizeof(told));
-	now_ns = 1000 * GW_NS_PER_S;
-	info = other_info = (struct gw_sa_ike){0};
+	info = (struct gw_sa_ike){0};
 	sa = (struct gw_sa){.ike = &info,
 			.prm = {.dir = IPSEC_PCPU_IN,
 					.spi = SPI,
@@ -71,15 +58,12 @@ setup(void **state)
 					.encap_sport = 4500,
 					.encap_dport = 4500,
 					.replay_window = 64}};
-	other = sa;
-	other.ike = &other_info;
-	other.prm.spi++;
 	ike = (struct gw_ike){.in_sync = true, .events = {.mapping = on_mapping, .arg = &told}};
 	return 0;
 }
 
 static void
-saw_of(struct gw_sa *of, rte_be32_t addr, uint16_t port)
+saw(rte_be32_t addr, uint16_t port)
 {
 	const struct ipsec_pcpu_tuple outer = {.family = AF_INET,
 			.saddr.ip4 = addr,
@@ -87,21 +71,15 @@ saw_of(struct gw_sa *of, rte_be32_t addr, uint16_t port)
 			.sport = port,
 			.dport = 4500};
 
-	gw_ike_saw(&gw, of, &outer);
+	gw_ike_saw(&gw, &sa, &outer);
 	assert_int_equal(ike.counts.mappings, told.n);
-}
-
-static void
-saw(rte_be32_t addr, uint16_t port)
-{
-	saw_of(&sa, addr, port);
 }
 
 /** A second passes. */
 static void
 later(void)
 {
-	now_ns += GW_NS_PER_S;
+	info.told.at -= GW_NS_PER_S;
 }
 
 /** charon gives the SA this address and port, as gw_ike_sa_update() does it. */
@@ -294,80 +272,6 @@ test_any_port(void **state)
 	assert_int_equal(told.n, 3);
 }
 
-/** Two SAs for any port, that IKE is elsewhere than where both begin. */
-static void
-pairs_elsewhere(struct gw_sa out[2])
-{
-	for (unsigned int i = 0; i < RTE_DIM(sas); i++) {
-		out[i] = (struct gw_sa){.prm = {.dir = IPSEC_PCPU_OUT,
-							.family = AF_INET,
-							.saddr.ip4 = OURS,
-							.daddr.ip4 = PEER,
-							.encap_sport = 4500,
-							.encap_dport = 4500}};
-		sas[i]->ike->any_sport = true;
-		sas[i]->pair = &out[i];
-	}
-}
-
-/** For any port, and new when the NAT changed: of one place, so they have no ports of their own. */
-static void
-test_together(void **state)
-{
-	struct gw_sa out[2];
-
-	pairs_elsewhere(out);
-	saw_of(&other, PEER, 6000);
-	saw(PEER, 6000);
-	assert_int_equal(told.n, 0); /* once may be by chance */
-	later();
-	saw_of(&other, PEER, 6000);
-	assert_int_equal(told.n, 0);
-	saw(PEER, 6000);
-	assert_int_equal(told.n, 1);
-	assert_int_equal(told.key.spi, SPI);
-	assert_int_equal(told.port, 6000);
-	assert_int_equal(info.way, GW_IKE_WAY_SHARED);
-	/* and it stays so */
-	later();
-	saw(PEER, 6001);
-	assert_int_equal(told.n, 2);
-}
-
-/** Each has a port of its own; a NAT that is restarted gives one what the other had. */
-static void
-test_not_together(void **state)
-{
-	struct gw_sa out[2];
-
-	pairs_elsewhere(out);
-	for (unsigned int i = 0; i < 5; i++) {
-		saw_of(&other, PEER, 6000);
-		saw(PEER, 6001);
-		later();
-	}
-	saw_of(&other, PEER, 6001);
-	saw(PEER, 6002);
-	later();
-	saw_of(&other, PEER, 6001);
-	saw(PEER, 6002);
-	later();
-	saw(PEER, 6001); /* of the other nothing came */
-	later();
-	saw(PEER, 6001);
-	later();
-	saw(PEER, 6001);
-	assert_int_equal(told.n, 0);
-	assert_int_equal(info.way, GW_IKE_WAY_OWN);
-	/* the same port at another address is another place */
-	for (unsigned int i = 0; i < 5; i++) {
-		saw_of(&other, PEER, 6000);
-		saw(OTHER, 6000);
-		later();
-	}
-	assert_int_equal(told.n, 0);
-}
-
 static void
 test_ip6(void **state)
 {
@@ -405,8 +309,6 @@ main(void)
 			CASE(test_moved_elsewhere),
 			CASE(test_never),
 			CASE(test_any_port),
-			CASE(test_together),
-			CASE(test_not_together),
 			CASE(test_ip6),
 	};
 #undef CASE
