@@ -82,6 +82,8 @@ gw_sa_is_usable(const struct gw_sa *sa)
  * they are freed. In between workers use them: nothing else is to be done. -ENOMEM: it stays.
  */
 int gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
+/** Make room for one more: then gw_sa_take() does not fail. */
+int gw_sa_may_take(struct gw *gw, struct gw_error *err);
 /**
  * The second half, for all that were taken since. As gw_sa_del(); what could not be done is done
  * by gw_zombies_reap().

@@ -136,6 +136,7 @@ has_stale(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir)
 static unsigned int
 take_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 {
+	struct gw_error err;
 	unsigned int n = 0;
 
 	for (unsigned int i = t->n_sas; i-- > 0;) {
@@ -144,10 +145,24 @@ take_sas(struct gw *gw, struct gw_tunnel *t, bool stale, bool in_too)
 		if (!(stale ? sa->ike->stale : sa->ike->unsaid) ||
 				(sa->prm.dir == IPSEC_PCPU_IN && !in_too))
 			continue;
-		gw_ike_sa_take(gw, t, sa);
-		n++;
+		if (gw_ike_sa_take(gw, t, sa, &err) < 0)
+			GW_LOG(ERR, "tunnel %s: %s", t->cfg->name, err.text);
+		else
+			n++;
 	}
 	return n;
+}
+
+/** The first error is the one that counts. */
+static int
+forget(struct gw *gw, int rc, struct gw_error *err)
+{
+	gw_ike_sas_forget(gw);
+	if (rc < 0 || !gw->view_behind)
+		return rc;
+	gw_error_set(err, NULL, 0,
+			"SAs are removed, but workers have the tables from before: no memory");
+	return -ENOMEM;
 }
 
 static int
@@ -160,8 +175,7 @@ drop_all(struct gw *gw, bool stale, struct gw_error *err)
 	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		gw->ike->counts.sas_stale += take_sas(gw, t, stale, true);
-	gw_ike_sas_forget(gw);
-	return rc;
+	return forget(gw, rc, err);
 }
 
 static bool
@@ -212,7 +226,7 @@ gw_ike_flush(struct gw *gw, bool sas, bool policies, struct gw_error *err)
 	rc = gw_ike_rules_apply(gw, err);
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		take_sas(gw, t, true, true);
-	gw_ike_sas_forget(gw);
+	rc = forget(gw, rc, err);
 	/* also those that had policies alone */
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		gw_ike_tunnel_put(gw, t);

@@ -144,8 +144,8 @@ int gw_ike_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, str
 
 /* ike_sa.c */
 
-/** Remove one: the first half, see gw_sa_take(). */
-void gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa);
+/** Remove one: the first half, see gw_sa_take(). Where it fails nothing has changed. */
+int gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err);
 /** The second half, for all that were taken; and see what becomes of their tunnels. */
 void gw_ike_sas_forget(struct gw *gw);
 /** Look at what SAs have done: limits, use, those that are held back. */

@@ -372,20 +372,21 @@ gw_ike_sa_keep(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *e
 
 /* The end of an SA */
 
-void
-gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
+int
+gw_ike_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
 {
-	struct gw_error err;
+	int rc = gw_sa_may_take(gw, err);
 
+	if (rc < 0)
+		return rc;
 	if (sa->prm.dir == IPSEC_PCPU_OUT) {
 		release_held(gw, t, sa);
 		gw_ike_lost(gw, t, sa);
 	}
 	if (!sa->ike->stale)
 		gw_ike_fill_gap(gw, t, sa);
-	if (gw_sa_take(gw, t, sa, &err) < 0)
-		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);
 	t->ike->loses = true;
+	return gw_sa_take(gw, t, sa, err);
 }
 
 void
@@ -410,10 +411,13 @@ int
 gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *err)
 {
 	struct gw_sa *sa = find_sa(gw, id);
+	int rc;
 
 	if (sa == NULL)
 		return give_spi_back(gw->ike, id->spi) ? 0 : no_sa(id, err);
-	gw_ike_sa_take(gw, &gw->tunnel[sa->tunnel], sa);
+	rc = gw_ike_sa_take(gw, &gw->tunnel[sa->tunnel], sa, err);
+	if (rc < 0)
+		return rc;
 	gw_ike_sas_forget(gw);
 	gw->ike->counts.sas_deleted++;
 	return 0;
@@ -568,6 +572,8 @@ outlived(const struct gw *gw, const struct gw_sa *sa, uint64_t now)
 static void
 tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
 {
+	struct gw_error err;
+
 	take_out_all(gw, t);
 	release_held(gw, t, NULL);
 	for (unsigned int i = t->n_sas; i-- > 0;) {
@@ -577,8 +583,8 @@ tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
 		ipsec_pcpu_sa_stats(sa->sa, &st);
 		note_use(sa, &st, now);
 		report(gw, sa, &st);
-		if (outlived(gw, sa, now))
-			gw_ike_sa_take(gw, t, sa);
+		if (outlived(gw, sa, now) && gw_ike_sa_take(gw, t, sa, &err) < 0)
+			GW_LOG(ERR, "tunnel %s: %s", t->cfg->name, err.text);
 	}
 }
 

@@ -81,13 +81,24 @@ gw_ike_tunnel_get(struct gw *gw, uint32_t reqid, uint32_t if_id, struct gw_error
 	return t;
 }
 
+/** A worker may have an SA of it still, whose packets it takes as of the tunnel of its number. */
+static bool
+has_zombies(const struct gw *gw, const struct gw_tunnel *t)
+{
+	for (unsigned int i = 0; i < gw->n_zombies; i++)
+		if (gw->zombies[i]->tunnel == t->id)
+			return true;
+	return false;
+}
+
 bool
 gw_ike_tunnel_put(struct gw *gw, struct gw_tunnel *t)
 {
 	struct gw_ike_tunnel *it = t->ike;
 
 	/* one that does not answer may still look at it: a later tick frees it */
-	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || it->loses || gw_any_late(gw))
+	if (t->n_sas > 0 || it->n_rules > 0 || t->unsettled || it->loses || gw_any_late(gw) ||
+			has_zombies(gw, t))
 		return false;
 	/* nothing joins it any more, also where it is freed later */
 	it->stale = true;

@@ -307,6 +307,14 @@ check_running(struct gw *gw, const struct gw_tunnel *t, const struct ipsec_pcpu_
 			return -EEXIST;
 		}
 	}
+	/* of one that a worker may still send on; and its numbers are given back only then */
+	for (unsigned int i = 0; i < gw->n_zombies; i++)
+		if (memcmp(gw->zombies[i]->reserve_id, id, sizeof(id)) == 0) {
+			gw_error_set(err, NULL, 0,
+					"tunnel \"%s\": SA 0x%08x, which was removed, has the same key, and a worker that does not answer may still use it",
+					t->cfg->name, gw->zombies[i]->prm.spi);
+			return -EBUSY;
+		}
 	return 0;
 }
 
@@ -410,16 +418,26 @@ index_of(const struct gw_tunnel *t, const struct gw_sa *sa)
 }
 
 int
-gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
+gw_sa_may_take(struct gw *gw, struct gw_error *err)
 {
 	struct gw_sa **zombies = realloc(gw->zombies, (gw->n_zombies + 1) * sizeof(*zombies));
-	unsigned int at = index_of(t, sa);
 
 	if (zombies == NULL) {
 		gw_error_set(err, NULL, 0, "no memory");
 		return -ENOMEM;
 	}
 	gw->zombies = zombies;
+	return 0;
+}
+
+int
+gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error *err)
+{
+	unsigned int at = index_of(t, sa);
+	int rc = gw_sa_may_take(gw, err);
+
+	if (rc < 0)
+		return rc;
 	gw->zombies[gw->n_zombies++] = sa;
 	gw_steering_del(gw, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));

@@ -351,6 +351,27 @@ test_del_in_late(void **state)
 	stop(true);
 }
 
+/* The key of one that is removed, while a worker may send on it: its numbers are not known yet. */
+static void
+test_key_late(void **state)
+{
+	struct gw_error err;
+
+	start();
+	assert_int_equal(add(0x1000, 0x1010, 7, &err), 0);
+	worker[0].asleep = true;
+	assert_int_equal(del(IPSEC_PCPU_OUT, 0x1010, &err), -ETIMEDOUT);
+	assert_int_equal(add(0x1001, 0x1011, 7, &err), -EBUSY);
+	assert_non_null(strstr(err.text,
+			"SA 0x00001010, which was removed, has the same key, and a worker"));
+	assert_null(find(0x1011));
+	fake_wake(&worker[0]);
+	gw_zombies_reap(&gw);
+	assert_int_equal(gw.n_zombies, 0);
+	assert_int_equal(add(0x1001, 0x1011, 7, &err), 0);
+	stop(true);
+}
+
 /* Other failures undo all. */
 static void
 test_add_fails(void **state)
@@ -394,6 +415,7 @@ main(void)
 			cmocka_unit_test_teardown(test_add_out_late, clean),
 			cmocka_unit_test_teardown(test_add_in_late, clean),
 			cmocka_unit_test_teardown(test_del_in_late, clean),
+			cmocka_unit_test_teardown(test_key_late, clean),
 			cmocka_unit_test_teardown(test_add_fails, clean),
 	};
 
