@@ -4,8 +4,8 @@
 #define BENCH_PORTS_H
 
 /*
- * What bench_ports.so (ports.c) and tools/lib/secgw.py have in common: a file that
- * both map. All in the byte order of the machine; secgw.py has the offsets, too.
+ * What bench_ports.so (ports.c) and tools/lib/bench_ports.py have in common: a file that
+ * both map. All in the byte order of the machine; bench_ports.py has the offsets, too.
  */
 
 #include <stdint.h>
