@@ -24,15 +24,6 @@
 #define N SITE_WORKERS
 #define NARROW 2 /* reqid of what takes packets to 10.20.1.0/24 only */
 
-static struct gw_ike_status
-status(void)
-{
-	struct gw_ike_status st;
-
-	assert_true(gw_ike_status(&site.gw, &st));
-	return st;
-}
-
 /** Is a packet one to 10.20.N.0/24? */
 static bool
 is_to(const struct pkt_tag *tag, unsigned int net)
@@ -112,7 +103,7 @@ test_multiset(void **state)
 		ike_policy_add(&p);
 		check_narrow(true);
 	}
-	assert_int_equal(status().policies, 4 + 4 + 3);
+	assert_int_equal(ike_status().policies, 4 + 4 + 3);
 	assert_int_equal(gw_ike_policy_del(&site.gw, &other, &err), -ENOENT);
 	ike_policy_add(&other);
 	for (unsigned int i = 0; i < 3; i++) {
@@ -125,7 +116,7 @@ test_multiset(void **state)
 	other.sel.remote.len = 24;
 	ike_policy_del(&other);
 	check_narrow(false);
-	assert_int_equal(status().policies, 4 + 4);
+	assert_int_equal(ike_status().policies, 4 + 4);
 	site_stop();
 }
 
@@ -214,12 +205,6 @@ test_shunts(void **state)
 	site_stop();
 }
 
-static unsigned int
-n_tunnels(void)
-{
-	return status().tunnels;
-}
-
 /** Remove all SAs, all policies, or both; and from there on all is as at the beginning. */
 static void
 test_flush(void **state)
@@ -232,9 +217,9 @@ test_flush(void **state)
 	ike.n = 0;
 	/* SAs: the tunnels with policies stay, and ask for new ones */
 	assert_int_equal(gw_ike_flush(&site.gw, true, false, &err), 0);
-	assert_int_equal(status().sas_in + status().sas_out, 0);
-	assert_int_equal(status().policies, 4 + 4 * (1 + N));
-	assert_int_equal(n_tunnels(), 1);
+	assert_int_equal(ike_status().sas_in + ike_status().sas_out, 0);
+	assert_int_equal(ike_status().policies, 4 + 4 * (1 + N));
+	assert_int_equal(ike_status().tunnels, 1);
 	ike_forget(&narrow);
 	ike_forget(&ike_fallback);
 	for (unsigned int w = 0; w < N; w++)
@@ -246,8 +231,8 @@ test_flush(void **state)
 	ike_add(&ike_fallback);
 	check_narrow(false);
 	assert_int_equal(gw_ike_flush(&site.gw, false, true, &err), 0);
-	assert_int_equal(status().policies, 0);
-	assert_int_equal(status().sas_in + status().sas_out, 2);
+	assert_int_equal(ike_status().policies, 0);
+	assert_int_equal(ike_status().sas_in + ike_status().sas_out, 2);
 	ike_send_out(2);
 	site.drop[GW_DROP_NO_POLICY] = 2 * N;
 	site_settle();
@@ -258,7 +243,7 @@ test_flush(void **state)
 	assert_int_equal(gw_ike_flush(&site.gw, true, true, &err), 0);
 	ike_busy = false;
 	ike_forget(&ike_fallback);
-	assert_int_equal(n_tunnels(), 0);
+	assert_int_equal(ike_status().tunnels, 0);
 	assert_int_equal(site.gw.n_rules, 0);
 	site.drop[GW_DROP_NO_POLICY] = site_sum(drop[GW_DROP_NO_POLICY]);
 	site.drop[GW_DROP_NO_OUT_SA] = site_sum(drop[GW_DROP_NO_OUT_SA]);
@@ -334,7 +319,7 @@ come_and_go(unsigned int i)
 	site_settle();
 	ike_del_out(&narrow);
 	ike_del_in(&narrow);
-	assert_int_equal(n_tunnels(), 1);
+	assert_int_equal(ike_status().tunnels, 1);
 	assert_true(site.gw.n_tunnels <= 2);
 }
 
@@ -377,133 +362,7 @@ test_places(void **state)
 	site_stop();
 }
 
-/* Many at once */
-
-#define MANY 100 /* tunnels beside that of the packets */
-#define PAIRS 3 /* of each of them */
-
-/** They are the gateway's alone: no packet is for them. */
-static void
-add_many(void)
-{
-	struct gw_error err;
-
-	for (unsigned int i = 0; i < MANY * PAIRS; i++) {
-		struct ike_pair p = ike_pair(
-				i % PAIRS, i % PAIRS == 0 ? IPSEC_PCPU_ANY : i % PAIRS, true);
-		struct gw_ike_new_sa sa;
-
-		p.reqid = 100 + i / PAIRS;
-		p.out = 0xa1000000 | i;
-		assert_int_equal(gw_ike_alloc_spi(&site.gw, &p.in, &err), 0);
-		ike_sa_params(&sa, &p, IPSEC_PCPU_IN);
-		assert_int_equal(gw_ike_sa_add(&site.gw, &sa, &err), 0);
-		ike_sa_params(&sa, &p, IPSEC_PCPU_OUT);
-		assert_int_equal(gw_ike_sa_add(&site.gw, &sa, &err), 0);
-	}
-}
-
-static void
-start_many(void)
-{
-	ike_start_many(N, MANY + 2);
-	ike_hello(1);
-	ike_policies_add(IKE_REQID, GW_IKE_PRIO_TRAP, 0, 0);
-	for (unsigned int i = 0; i < MANY; i++) {
-		struct gw_ike_policy p;
-		char net[32];
-
-		snprintf(net, sizeof(net), "10.21.%u.0/24", i);
-		p = ike_policy(100 + i, "10.10.0.0/16", net);
-		ike_policy_add(&p);
-	}
-	ike_sync_end();
-	ike_add_fallback();
-	ike_add_own();
-	add_many();
-	ike_traffic(3);
-	site_settle();
-	assert_int_equal(status().sas_in, 1 + N + MANY * PAIRS);
-	assert_int_equal(n_tunnels(), 1 + MANY);
-}
-
-/** Which SAs a worker has, outbound those of tunnels it encrypts for by itself. */
-static void
-count_sas(unsigned int worker, unsigned int *in, unsigned int *out)
-{
-	const struct gw_worker *w = site.gw.worker[worker].w;
-
-	*in = w->sad->count;
-	*out = 0;
-	for (unsigned int t = 0; t < gw_max_tunnels(&site.gw.cfg); t++)
-		*out += (w->sa_out[t].sa != NULL) + (w->sa_out[t].fallback != NULL);
-}
-
-static void
-check_none(unsigned int worker)
-{
-	unsigned int in, out;
-
-	count_sas(worker, &in, &out);
-	assert_int_equal(in, 0);
-	assert_int_equal(out, 0);
-	for (unsigned int t = 0; t < gw_max_tunnels(&site.gw.cfg); t++)
-		assert_int_equal(site.gw.worker[worker].w->sa_out[t].owner, GW_NONE);
-}
-
-/** What was flushed: the peer does not know it any more, and packets are dropped for want of it. */
-static void
-forget_all(void)
-{
-	ike_forget(&ike_fallback);
-	for (unsigned int w = 0; w < N; w++)
-		ike_forget(&ike_own[w]);
-	site.drop[GW_DROP_NO_POLICY] = site_sum(drop[GW_DROP_NO_POLICY]);
-	site.drop[GW_DROP_NO_OUT_SA] = site_sum(drop[GW_DROP_NO_OUT_SA]);
-}
-
-/** A flush tells each worker a few times, however many SAs there are; then none has any. */
-static void
-test_flush_many(void **state)
-{
-	struct gw_error err;
-	unsigned int in, out;
-
-	start_many();
-	for (unsigned int w = 0; w < N; w++) {
-		count_sas(w, &in, &out);
-		assert_true(in == 1 + N + MANY * PAIRS && out > 0);
-	}
-	ike_busy = true;
-	ike_messages = 0;
-	assert_int_equal(gw_ike_flush(&site.gw, true, true, &err), 0);
-	ike_busy = false;
-	/* policies, inbound SAs and tunnels, tables without them */
-	assert_true(ike_messages <= N * (1 + (N + 2 + MANY * (PAIRS + 1)) / GW_GONE_MAX + 1 + 1));
-	assert_int_equal(site.gw.n_zombies, 0);
-	assert_int_equal(n_tunnels() + status().policies + status().sas_in + status().sas_out, 0);
-	for (unsigned int w = 0; w < N; w++)
-		check_none(w);
-	forget_all();
-	/* and from the beginning */
-	ike_policies_add(IKE_REQID, GW_IKE_PRIO_TRAP, 0, 0);
-	ike_add_fallback();
-	ike_add_own();
-	ike_traffic(3);
-	site_stop();
-}
-
 /* A worker that does not answer, but carries packets */
-
-#define LATE 4
-
-/** Control looks again, as it does by itself within a second. */
-static void
-look_again(void)
-{
-	gw_places_tick(&site.gw);
-	gw_ike_tick(&site.gw);
-}
 
 static void
 start_late(void)
@@ -515,52 +374,40 @@ start_late(void)
 	ike_traffic(3);
 	site_settle();
 	site.log.unordered = true; /* flows go over to other SAs */
-	ike_stall(LATE);
-}
-
-/** All workers have what they should have, and nothing waits for any. */
-static void
-check_settled(void)
-{
-	ike_unstall();
-	look_again();
-	for (unsigned int i = 0; i < site.gw.n_tunnels; i++)
-		assert_false(site.gw.tunnel[i].unsettled);
-	for (unsigned int w = 0; w < N; w++)
-		assert_false(gw_worker_is_late(&site.gw, w));
+	ike_stall(IKE_LATE);
 }
 
 /** The SAs that it has are removed: it sends on them still, until it hears of it. */
 static void
 test_late_delete(void **state)
 {
-	struct ike_pair *p = &ike_own[LATE];
+	struct ike_pair *p = &ike_own[IKE_LATE];
 	uint64_t sent;
 
 	start_late();
-	sent = ike_sent(LATE, LATE);
+	sent = ike_sent(IKE_LATE, IKE_LATE);
 	ike_remove(IPSEC_PCPU_OUT, p->out);
 	ike_remove(IPSEC_PCPU_IN, p->in);
-	assert_int_equal(status().sas_out, N);
-	assert_int_equal(status().sas_in, N);
+	assert_int_equal(ike_status().sas_out, N);
+	assert_int_equal(ike_status().sas_in, N);
 	/* it has them: their memory is not free, and what they have encrypted is good */
 	assert_int_equal(site.gw.n_zombies, 2);
 	for (unsigned int i = 0; i < 20; i++) {
-		site_send_out(site_flow_on(LATE), LATE);
-		site_send_in(site_flow_on(LATE), p->in, LATE);
+		site_send_out(site_flow_on(IKE_LATE), IKE_LATE);
+		site_send_in(site_flow_on(IKE_LATE), p->in, IKE_LATE);
 	}
 	site_settle();
-	assert_int_equal(ike_sent(LATE, LATE), sent + 20);
-	check_settled();
+	assert_int_equal(ike_sent(IKE_LATE, IKE_LATE), sent + 20);
+	ike_check_settled();
 	ike_forget(p);
 	ike_traffic(3);
 	site_settle();
 	/* the fallback is its own now, until it asks for another */
-	assert_true(ike_sent(LATE, PEER_FALLBACK) >= 3);
+	assert_true(ike_sent(IKE_LATE, PEER_FALLBACK) >= 3);
 	ike_add(p);
 	ike_traffic(3);
 	site_settle();
-	assert_true(ike_sent(LATE, LATE) >= sent + 23);
+	assert_true(ike_sent(IKE_LATE, IKE_LATE) >= sent + 23);
 	site_stop();
 }
 
@@ -569,7 +416,7 @@ static void
 test_late_rekey(void **state)
 {
 	struct ike_pair old[] = {ike_pair(0, 0, true), ike_pair(0, 0, true)};
-	const unsigned int worker[] = {LATE, 9};
+	const unsigned int worker[] = {IKE_LATE, 9};
 	uint64_t sent;
 
 	start_late();
@@ -584,13 +431,13 @@ test_late_rekey(void **state)
 		ike_send_out(3);
 	}
 	site_settle();
-	sent = ike_sent(LATE, 60);
+	sent = ike_sent(IKE_LATE, 60);
 	assert_int_equal(sent, 0);
 	assert_true(site.gw.n_zombies >= 1);
-	check_settled();
+	ike_check_settled();
 	ike_traffic(5);
 	site_settle();
-	assert_true(ike_sent(LATE, 60) >= 5);
+	assert_true(ike_sent(IKE_LATE, 60) >= 5);
 	assert_true(ike_sent(9, 61) >= 5);
 	for (unsigned int i = 0; i < 2; i++) {
 		ike_remove(IPSEC_PCPU_IN, old[i].in);
@@ -607,9 +454,9 @@ test_late_first(void **state)
 	ike_start();
 	ike_connect(1);
 	ike_send_in_vain(3, 2);
-	ike_stall(LATE);
+	ike_stall(IKE_LATE);
 	ike_add_fallback();
-	check_settled();
+	ike_check_settled();
 	ike_send_out(3);
 	for (unsigned int w = 0; w < N; w++)
 		site_send_in(site_flow_on(w), ike_fallback.in, w);
@@ -631,31 +478,31 @@ test_late_tunnel(void **state)
 	ike_add_out(&narrow);
 	ike_policy_add(&p);
 	site_settle();
-	ike_stall(LATE);
-	site_send_out(81, LATE);
+	ike_stall(IKE_LATE);
+	site_send_out(81, IKE_LATE);
 	site_send_out(81, 1);
 	site_settle();
-	assert_int_equal(ike_sent(LATE, 50) + ike_sent(1, 50), 2);
+	assert_int_equal(ike_sent(IKE_LATE, 50) + ike_sent(1, 50), 2);
 	ike_policy_del(&p);
 	ike_remove(IPSEC_PCPU_OUT, narrow.out);
 	ike_remove(IPSEC_PCPU_IN, narrow.in);
 	/* it has the view before, in which the packets of that tunnel are for it */
 	for (unsigned int i = 0; i < 3; i++) {
-		look_again();
-		assert_int_equal(n_tunnels(), 2);
+		ike_look_again();
+		assert_int_equal(ike_status().tunnels, 2);
 		assert_non_null(site.gw.tunnel[1].ike);
 		site_send_out(81, 1);
 		site_settle();
 	}
 	/* it may be wanted again meanwhile */
 	ike_policy_add(&p);
-	assert_int_equal(n_tunnels(), 2);
+	assert_int_equal(ike_status().tunnels, 2);
 	ike_policy_del(&p);
-	check_settled();
-	look_again();
-	assert_int_equal(n_tunnels(), 1);
+	ike_check_settled();
+	ike_look_again();
+	assert_int_equal(ike_status().tunnels, 1);
 	ike_forget(&narrow);
-	site_send_out(81, LATE);
+	site_send_out(81, IKE_LATE);
 	site_stop();
 }
 
@@ -678,111 +525,13 @@ test_late_for_long(void **state)
 	assert_int_equal(added, 0);
 	ike_traffic(3);
 	site_settle();
-	check_settled();
+	ike_check_settled();
 	p.spi = 1;
 	ike_policy_add(&p);
 	ike_policy_del(&p);
 	ike_traffic(3);
-	assert_int_equal(status().policies, 4 * (2 + N));
+	assert_int_equal(ike_status().policies, 4 * (2 + N));
 	site_stop();
-}
-
-/** charon makes the tunnel of the packets again, with two pairs. */
-static void
-begin_anew(void)
-{
-	uint64_t sent = ike_sent(3, 3);
-
-	ike_add_fallback();
-	ike_add(&ike_own[3]);
-	for (unsigned int i = 0; i < 5; i++)
-		site_send_out(site_flow_on(3), 3);
-	site_settle();
-	assert_int_equal(ike_sent(3, 3), sent + 5);
-}
-
-/** Its inbox may be full already: what it has it uses, until it hears that all is gone. */
-static void
-flush_late(bool full)
-{
-	unsigned int in, out, later, zombies = 2 * (1 + N + MANY * PAIRS);
-	struct ike_pair *p = &ike_own[LATE], old[2];
-	struct gw_error err;
-	uint64_t sent;
-
-	start_many();
-	site.log.unordered = true;
-	sent = ike_sent(LATE, LATE);
-	ike_stall(LATE);
-	for (unsigned int i = 0; i < 100 && full; i++) {
-		struct gw_msg nop = {.type = GW_MSG_NOP};
-
-		assert_true(gw_tell(&site.gw, LATE, &nop) < 0);
-	}
-	ike_messages = 0;
-	assert_int_equal(gw_ike_flush(&site.gw, true, true, &err), 0);
-	assert_true(ike_messages < 5 * N);
-	assert_int_equal(site.gw.n_zombies, zombies);
-	assert_int_equal(status().sas_in + status().sas_out, 0);
-	for (unsigned int w = 0; w < N; w++)
-		if (w != LATE)
-			check_none(w);
-	count_sas(LATE, &in, &out);
-	assert_int_equal(in, 1 + N + MANY * PAIRS);
-	assert_true(out > 0);
-	/* nothing that it has was freed */
-	for (unsigned int i = 0; i < 20; i++) {
-		site_send_out(site_flow_on(LATE), LATE);
-		site_send_in(site_flow_on(LATE), p->in, LATE);
-	}
-	site_settle();
-	assert_int_equal(ike_sent(LATE, LATE), sent + 20);
-	assert_int_equal(site_worker(LATE, drop[GW_DROP_NO_OUT_SA]), 0);
-	old[0] = ike_fallback;
-	old[1] = ike_own[3];
-	if (!full)
-		begin_anew();
-	look_again();
-	assert_int_equal(site.gw.n_zombies, zombies);
-	ike_messages = 0;
-	ike_unstall();
-	if (!full) {
-		/* what it was told meanwhile was enough */
-		count_sas(LATE, &in, &out);
-		assert_int_equal(in, 2);
-	}
-	look_again();
-	later = ike_messages;
-	assert_true(later < 10 * N + 2 * MANY);
-	check_settled();
-	assert_int_equal(site.gw.n_zombies, 0);
-	if (full)
-		begin_anew();
-	assert_int_equal(n_tunnels(), 1);
-	for (unsigned int w = 0; w < N; w++) {
-		count_sas(w, &in, &out);
-		assert_int_equal(in, 2);
-		assert_int_equal(out, (w == 3) + (ike_worker(ike_fallback.out) == w));
-	}
-	for (unsigned int i = 0; i < 2; i++)
-		ike_forget(&old[i]);
-	for (unsigned int w = 0; w < N; w++)
-		if (w != 3)
-			ike_forget(&ike_own[w]);
-	ike_send_out(3);
-	site_stop();
-}
-
-static void
-test_late_flush(void **state)
-{
-	flush_late(false);
-}
-
-static void
-test_late_flush_full(void **state)
-{
-	flush_late(true);
 }
 
 int
@@ -794,11 +543,8 @@ main(int argc, char **argv)
 			CASE(test_order),
 			CASE(test_shunts),
 			CASE(test_flush),
-			CASE(test_flush_many),
 			CASE(test_places),
 			CASE(test_late_delete),
-			CASE(test_late_flush),
-			CASE(test_late_flush_full),
 			CASE(test_late_rekey),
 			CASE(test_late_first),
 			CASE(test_late_tunnel),

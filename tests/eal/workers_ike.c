@@ -597,3 +597,30 @@ ike_say_again(const struct ike_pair *p)
 	assert_true(gw_ike_sa_add(&site.gw, &sa, &err) < 0);
 	assert_int_equal(gw_ike_sa_keep(&site.gw, &out, &err), 0);
 }
+
+struct gw_ike_status
+ike_status(void)
+{
+	struct gw_ike_status st;
+
+	assert_true(gw_ike_status(&site.gw, &st));
+	return st;
+}
+
+void
+ike_look_again(void)
+{
+	gw_places_tick(&site.gw);
+	gw_ike_tick(&site.gw);
+}
+
+void
+ike_check_settled(void)
+{
+	ike_unstall();
+	ike_look_again();
+	for (unsigned int i = 0; i < site.gw.n_tunnels; i++)
+		assert_false(site.gw.tunnel[i].unsettled);
+	for (unsigned int w = 0; w < SITE_WORKERS; w++)
+		assert_false(gw_worker_is_late(&site.gw, w));
+}

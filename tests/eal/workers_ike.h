@@ -133,4 +133,13 @@ void ike_wait(void);
 /** Packets put in on a queue that have left by a pair. */
 #define ike_sent(queue, number) (site.out[queue][number])
 
+/** The worker that does not answer, but carries packets, in tests of such a one. */
+#define IKE_LATE 4
+
+struct gw_ike_status ike_status(void);
+/** Control looks again, as it does by itself within a second. */
+void ike_look_again(void);
+/** All workers have what they should have, and nothing waits for any. */
+void ike_check_settled(void);
+
 #endif /* WORKERS_IKE_H */
