@@ -5,6 +5,7 @@ Started by tools/test, which sees to packages. The last line is
 "N passed, N failed, N skipped"; the exit status is 0 if none failed.
 """
 
+import concurrent.futures
 import dataclasses
 import glob
 import json
@@ -308,8 +309,14 @@ def fuzz(builds):
         yield absent("fuzz", "tests/fuzz/meson.build")
         return
     path = builds.get("fuzz")
-    for target in fuzz_targets():
-        yield fuzz_target(path, os.path.join(path, target))
+    status, output = run([PYTHON, "-B", os.path.join(TOP, "tests/fuzz/seeds.py"), "--check"], 60)
+    say(f"== fuzz: {'ok' if status == 0 else 'not ok'} seeds")
+    if status != 0:
+        say(last_lines(output, 60))
+    yield Tally(passed=1) if status == 0 else Tally(failed=1)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(lambda target: fuzz_target(path, os.path.join(path, target)),
+                            fuzz_targets())
 
 
 def fuzz_target(path, target):
