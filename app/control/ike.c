@@ -86,6 +86,7 @@ mark_all(struct gw *gw, bool same_generation)
 			mark(same_generation, &t->sas[i]->ike->stale, &t->sas[i]->ike->unsaid);
 			/* what was said last may have gone with the connection */
 			t->sas[i]->ike->told = (struct gw_ike_told){0};
+			t->sas[i]->ike->soft_said = t->sas[i]->ike->hard_said = false;
 		}
 	}
 }
@@ -105,6 +106,7 @@ gw_ike_hello(struct gw *gw, uint64_t generation, bool pcpu, const struct gw_ike_
 	ike->pcpu = pcpu;
 	ike->events = *events;
 	ike->connected = true;
+	ike->changed = gw_now_ns();
 	ike->in_sync = false;
 	ike->stale_until = 0; /* nothing goes before it has said all that it has */
 	ike->counts.connections++;
@@ -116,6 +118,7 @@ void
 gw_ike_gone(struct gw *gw)
 {
 	gw->ike->connected = false;
+	gw->ike->changed = gw_now_ns();
 	gw->ike->in_sync = false;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		gw_ike_arm(gw, t);
@@ -328,10 +331,14 @@ bool
 gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 {
 	const struct gw_ike *ike = gw->ike;
+	uint64_t now = gw_now_ns();
 
 	memset(s, 0, sizeof(*s));
 	if (ike == NULL)
 		return false;
+	s->since_s = (double)(now - ike->changed) / 1e9;
+	if (ike->stale_until > now)
+		s->stale_left_s = (double)(ike->stale_until - now) / 1e9;
 	s->connected = ike->connected;
 	s->in_sync = ike->in_sync;
 	s->pcpu = ike->pcpu;
@@ -340,7 +347,7 @@ gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 	s->policies = ike->n_rules;
 	s->counts = ike->counts;
 	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
-		s->spis += ike->spi[i].spi != 0 && ike->spi[i].until > gw_now_ns();
+		s->spis += ike->spi[i].spi != 0 && ike->spi[i].until > now;
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		s->tunnels++;
 		for (unsigned int i = 0; i < t->n_sas; i++) {

@@ -61,11 +61,13 @@ struct gw_ike_status {
 	bool connected;
 	bool in_sync; /* charon has said all that it has */
 	bool pcpu; /* charon can negotiate SAs for a CPU */
+	double since_s; /* it has come, or gone; where there was one */
 	uint64_t epoch; /* of this run of the gateway */
 	uint64_t generation; /* of charon */
 	unsigned int tunnels, policies, sas_in, sas_out;
 	unsigned int spis; /* given out and not in use yet */
 	unsigned int stale; /* SAs that wait to be replaced after a restart of charon */
+	double stale_left_s; /* after which they go even without a successor; 0: there is no end */
 	unsigned int pending; /* acquires that no SA has come for yet */
 	struct gw_ike_counts counts;
 };
@@ -76,6 +78,7 @@ struct gw_ike_pending {
 	uint32_t reqid;
 	uint32_t cpu; /* IPSEC_PCPU_ANY: any SA */
 	unsigned int tries;
+	double asked_s; /* since the last of them */
 	double next_s; /* until a packet may bring the next one */
 };
 

@@ -5,7 +5,7 @@
  * (gw_want()), where control lets it: it does where there is no SA at all, or where there is a
  * fallback and policies want an SA for each CPU (R4). charon never says no, so that who has asked
  * waits: for a second at first, then ever longer up to a minute, until the SA comes. A peer that
- * is dead is asked for as many SAs as there are tunnels and workers, once a minute.
+ * is dead is asked for one SA for each tunnel, every ten seconds, while there are packets for it.
  */
 
 #include <string.h>
@@ -13,7 +13,11 @@
 #include "ike_priv.h"
 
 #define MAX_HOLD_NS (60 * GW_NS_PER_S)
+/** Where there is no SA at all packets are lost meanwhile: charon's attempt ends, and ... */
+#define MAX_HOLD_ANY_NS (10 * GW_NS_PER_S)
 #define MAX_SHIFT 6 /* one second, shifted so far, is more */
+/** charon never says no. What was asked for last so long ago does not come any more. */
+#define PENDING_NS (240 * GW_NS_PER_S)
 /** An SA that was removed before is one that the peer, or IKE, does not want to have. */
 #define YOUNG_NS (10 * GW_NS_PER_S)
 /** Acquires in one second: a storm of more is spread. */
@@ -47,11 +51,28 @@ wanted(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker, uint32_t
 			gw_ike_count(t, IPSEC_PCPU_OUT, worker) == 0;
 }
 
+static void
+come(struct gw_ike_hold *hold)
+{
+	hold->until = 0;
+	hold->pending = false;
+	hold->tries = 0;
+}
+
+static void
+give_up(const struct gw *gw, struct gw_ike_tunnel *t, uint64_t now)
+{
+	for (unsigned int w = 0; w <= gw->n_workers; w++)
+		if (t->hold[w].pending && now - t->hold[w].asked >= PENDING_NS)
+			come(&t->hold[w]);
+}
+
 void
 gw_ike_arm(struct gw *gw, struct gw_tunnel *t)
 {
 	uint64_t now = gw_now_ns();
 
+	give_up(gw, t->ike, now);
 	for (unsigned int w = 0; w < gw->n_workers; w++) {
 		uint32_t from = t->ike->noted[w], cpu;
 
@@ -98,11 +119,11 @@ number_for(const struct gw *gw, const struct gw_tunnel *t, uint32_t worker)
 }
 
 static uint64_t
-hold_ns(unsigned int times)
+hold_ns(unsigned int times, uint64_t max)
 {
 	uint64_t wait = GW_NS_PER_S << (times < MAX_SHIFT ? times : MAX_SHIFT);
 
-	return RTE_MIN(wait, MAX_HOLD_NS);
+	return RTE_MIN(wait, max);
 }
 
 static void
@@ -125,7 +146,10 @@ ask(struct gw *gw, struct gw_tunnel *t, uint32_t worker, const struct gw_flow *f
 	ike->counts.acquires++;
 	hold->cpu = a.cpu;
 	hold->pending = true;
-	hold->until = now + hold_ns(hold->tries);
+	hold->asked = now;
+	hold->until = now +
+			hold_ns(hold->tries,
+					worker == IPSEC_PCPU_ANY ? MAX_HOLD_ANY_NS : MAX_HOLD_NS);
 	if (hold->tries < UINT8_MAX)
 		hold->tries++;
 }
@@ -167,14 +191,6 @@ gw_ike_wants_poll(struct gw *gw)
 	}
 }
 
-static void
-come(struct gw_ike_hold *hold)
-{
-	hold->until = 0;
-	hold->pending = false;
-	hold->tries = 0;
-}
-
 void
 gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 {
@@ -197,7 +213,7 @@ gw_ike_lost(const struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 		return;
 	}
 	if (hold->young > 0)
-		hold->until = now + hold_ns(hold->young - 1);
+		hold->until = now + hold_ns(hold->young - 1, MAX_HOLD_NS);
 	if (hold->young < UINT8_MAX)
 		hold->young++;
 }
@@ -221,11 +237,14 @@ void
 gw_ike_want_any(struct gw *gw, struct gw_tunnel *t)
 {
 	const struct gw_selector *sel = t->cfg->selectors;
-	struct gw_flow flow = {.proto = sel->proto, .family = sel->local.addr.family};
-	size_t len = gw_addr_len(flow.family);
+	struct gw_flow flow = {0};
+	size_t len;
 
 	if (t->cfg->n_selectors == 0)
 		return;
+	flow.proto = sel->proto;
+	flow.family = sel->local.addr.family;
+	len = gw_addr_len(flow.family);
 	memcpy(flow.src, &sel->local.addr.a, len);
 	memcpy(flow.dst, &sel->remote.addr.a, len);
 	ask(gw, t, IPSEC_PCPU_ANY, &flow);
@@ -246,7 +265,8 @@ gw_ike_pendings(const struct gw *gw, struct gw_ike_pending *p, unsigned int max)
 			*p = (struct gw_ike_pending){.tunnel = t->cfg->name,
 					.reqid = t->ike->reqid,
 					.cpu = w == gw->n_workers ? IPSEC_PCPU_ANY : w,
-					.tries = hold->tries};
+					.tries = hold->tries,
+					.asked_s = (double)(now - hold->asked) / 1e9};
 			if (hold->until > now)
 				p->next_s = (double)(hold->until - now) / 1e9;
 			p++;

@@ -51,12 +51,16 @@ oldest(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t cpu)
 }
 
 struct gw_sa *
-gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu)
+gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu, bool initiator)
 {
-	for (unsigned int i = 0; i < t->n_sas; i++)
-		if (gw_ike_is_known(t->sas[i], IPSEC_PCPU_IN) && t->sas[i]->ike->cpu == cpu &&
-				!t->sas[i]->ike->paired)
+	for (unsigned int i = 0; i < t->n_sas; i++) {
+		const struct gw_sa_ike *ike = t->sas[i]->ike;
+
+		/* both sides may renew at once: the two exchanges differ in who began them */
+		if (gw_ike_is_known(t->sas[i], IPSEC_PCPU_IN) && ike->cpu == cpu && !ike->paired &&
+				ike->initiator == initiator)
 			return t->sas[i];
+	}
 	return NULL;
 }
 
@@ -81,7 +85,7 @@ gw_ike_choose_worker(const struct gw *gw, const struct gw_tunnel *t, const struc
 {
 	enum ipsec_pcpu_dir dir = sa->prm.dir;
 	uint32_t cpu = sa->prm.pcpu, asked, least;
-	const struct gw_sa *in = gw_ike_unpaired(t, cpu), *old = oldest(t, dir, cpu);
+	const struct gw_sa *in = gw_ike_unpaired(t, cpu, sa->initiator), *old = oldest(t, dir, cpu);
 
 	if (cpu == IPSEC_PCPU_ANY)
 		return IPSEC_PCPU_ANY;

@@ -11,6 +11,7 @@
 /** What a worker has asked for, and when it may ask again. */
 struct gw_ike_hold {
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
+	uint64_t asked; /* likewise; pending: for the last time */
 	uint32_t cpu; /* charon's number for the SA that was asked for last */
 	bool pending; /* it has not come yet */
 	uint8_t tries; /* since one came */
@@ -47,7 +48,7 @@ struct gw_ike_spi {
 /** SPIs that are given out at a time and not in use yet. */
 #define GW_IKE_MAX_SPIS 4096
 
-/** Outbound keys that are remembered: none of them is used again. */
+/** Outbound keys that are remembered, the last so many: none of them is used again. */
 #define GW_IKE_MAX_KEYS 4096
 
 struct gw_ike {
@@ -57,6 +58,7 @@ struct gw_ike {
 	bool pcpu;
 	uint64_t epoch;
 	uint64_t generation; /* 0: nobody was here yet */
+	uint64_t changed; /* when charon came or went last; CLOCK_MONOTONIC, nanoseconds */
 	bool same_generation; /* as that of the connection before */
 	uint64_t stale_until; /* when stale SAs go even without a successor; 0: there are none */
 	struct gw_ike_rule *
@@ -71,6 +73,7 @@ struct gw_ike {
 	bool hold_timer; /* an SA is held back, see place.c */
 	unsigned int budget; /* acquires that may still be sent in this second */
 	uint64_t budget_from;
+	unsigned int ends_logged; /* SAs that were at their end in this round of gw_ike_tick() */
 	struct gw_ike_counts counts;
 };
 
@@ -132,7 +135,7 @@ uint32_t gw_ike_choose_worker(
 /** Of those that it may renew one is renewed. */
 void gw_ike_note_renewed(struct gw_tunnel *t, const struct gw_sa *sa);
 /** The inbound SA that is followed by the outbound one that was made with it; NULL: none. */
-struct gw_sa *gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu);
+struct gw_sa *gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu, bool initiator);
 /**
  * The last SA of a worker is about to go. Which one renews it could only be guessed where
  * several have IKE's number (gw_ike_choose_worker()): if its successor went to another worker,
@@ -155,7 +158,7 @@ void gw_ike_sas_tick(struct gw *gw);
 
 /** Is there an SA of a direction that charon knows? */
 bool gw_ike_has(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir);
-/** Let workers note what they want, or no more; after each change. */
+/** Let workers note what they want, or no more; after each change, and now and then. */
 void gw_ike_arm(struct gw *gw, struct gw_tunnel *t);
 /** An outbound SA has come: what was asked for is there. */
 void gw_ike_acquired(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);

@@ -17,6 +17,10 @@
 /** How long an SA is held back at most, and how often is looked. */
 #define HELD_NS GW_NS_PER_S
 #define HELD_MS 20
+/** How late charon may be in ending an SA that is too old. */
+#define CHARON_NS (3 * GW_NS_PER_S)
+/** Lines of SAs at their end, in one round. */
+#define MAX_ENDS_LOGGED 10
 
 /* SPIs */
 
@@ -261,7 +265,7 @@ set_ends(struct gw_tunnel *t, const struct ipsec_pcpu_sa_params *prm)
 static void
 added(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
-	struct gw_sa *in = gw_ike_unpaired(t, sa->ike->cpu);
+	struct gw_sa *in = gw_ike_unpaired(t, sa->ike->cpu, sa->ike->initiator);
 
 	gw_ike_note_renewed(t, sa);
 	if (sa->prm.dir == IPSEC_PCPU_IN) {
@@ -291,6 +295,8 @@ install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
 	}
 	*info = (struct gw_sa_ike){.cpu = sa->prm.pcpu,
 			.initiator = sa->initiator,
+			/* the one that was made with it is gone, and does not come again */
+			.paired = sa->prm.dir == IPSEC_PCPU_IN && sa->replayed,
 			.any_sport = sa->any_sport,
 			.soft_bytes = sa->soft_bytes,
 			.soft_packets = sa->soft_packets,
@@ -522,6 +528,15 @@ is_hard(const struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 			st->drops[IPSEC_PCPU_DROP_SEQ_OVERFLOW] != 0;
 }
 
+/** SAs come to their ends together, by thousands in the worst case. */
+static void
+log_end(struct gw *gw, const struct gw_sa *sa, const char *what)
+{
+	if (gw->ike->ends_logged++ < MAX_ENDS_LOGGED)
+		GW_LOG(WARNING, "tunnel %s (%s): SA 0x%08x %s", gw->tunnel[sa->tunnel].cfg->name,
+				sa->ike->name, sa->prm.spi, what);
+}
+
 /** Each end is said once, as soon as charon is there to hear it. */
 static void
 report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
@@ -538,6 +553,7 @@ report(struct gw *gw, struct gw_sa *sa, const struct ipsec_pcpu_sa_stats *st)
 	if (!sa->ike->hard_said && is_hard(sa, st) && ev->expire(ev->arg, &id, true)) {
 		sa->ike->hard_said = true;
 		gw->ike->counts.expires_hard++;
+		log_end(gw, sa, "has reached its hard limit: charon is told");
 	}
 }
 
@@ -561,12 +577,15 @@ take_out_all(struct gw *gw, struct gw_tunnel *t)
 		GW_LOG(WARNING, "tunnel %s: a worker does not answer", t->cfg->name);
 }
 
-/** charon ends what is too old by itself; where it is gone for good, somebody has to. */
+/** charon ends what is too old by itself; where it is gone for good, or hangs, somebody has to. */
 static bool
 outlived(const struct gw *gw, const struct gw_sa *sa, uint64_t now)
 {
-	return (!gw->ike->connected || sa->ike->stale) && sa->ike->hard_s != 0 &&
-			(now - sa->created) / GW_NS_PER_S >= sa->ike->hard_s;
+	uint64_t end = sa->created + sa->ike->hard_s * GW_NS_PER_S;
+
+	if (gw->ike->connected && !sa->ike->stale)
+		end += CHARON_NS;
+	return sa->ike->hard_s != 0 && now >= end;
 }
 
 static void
@@ -583,7 +602,10 @@ tick(struct gw *gw, struct gw_tunnel *t, uint64_t now)
 		ipsec_pcpu_sa_stats(sa->sa, &st);
 		note_use(sa, &st, now);
 		report(gw, sa, &st);
-		if (outlived(gw, sa, now) && gw_ike_sa_take(gw, t, sa, &err) < 0)
+		if (!outlived(gw, sa, now))
+			continue;
+		log_end(gw, sa, "is removed: it is at the end of its lifetime");
+		if (gw_ike_sa_take(gw, t, sa, &err) < 0)
 			GW_LOG(ERR, "tunnel %s: %s", t->cfg->name, err.text);
 	}
 }
@@ -593,7 +615,11 @@ gw_ike_sas_tick(struct gw *gw)
 {
 	uint64_t now = gw_now_ns();
 
+	gw->ike->ends_logged = 0;
 	GW_IKE_FOREACH_TUNNEL(gw, t)
 		tick(gw, t, now);
+	if (gw->ike->ends_logged > MAX_ENDS_LOGGED)
+		GW_LOG(WARNING, "IKE: %u more SAs at their end",
+				gw->ike->ends_logged - MAX_ENDS_LOGGED);
 	gw_ike_sas_forget(gw);
 }
