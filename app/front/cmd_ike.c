@@ -34,6 +34,11 @@ facts(struct gw_doc *doc, const struct gw *gw, const struct gw_ike_status *s)
 	gw_cell_text(t, gw->cfg.ike_socket);
 	gw_fact(t, "connected", "charon is connected", GW_KIND_BOOL);
 	gw_cell_bool(t, s->connected);
+	gw_fact(t, "since_s", "  since s", GW_KIND_SECONDS);
+	if (s->counts.connections != 0)
+		gw_cell_real(t, s->since_s);
+	else
+		gw_cell_none(t);
 	gw_fact(t, "in_sync", "it has said all it has", GW_KIND_BOOL);
 	gw_cell_bool(t, s->in_sync);
 	gw_fact(t, "pcpu", "it has SAs for a CPU", GW_KIND_BOOL);
@@ -45,6 +50,11 @@ facts(struct gw_doc *doc, const struct gw *gw, const struct gw_ike_status *s)
 	fact_num(t, "sas_in", "SAs in", s->sas_in);
 	fact_num(t, "sas_out", "SAs out", s->sas_out);
 	fact_num(t, "sas_stale_now", "  of a charon that is gone", s->stale);
+	gw_fact(t, "stale_left_s", "  which go in s at the latest", GW_KIND_SECONDS);
+	if (s->stale_left_s > 0)
+		gw_cell_real(t, s->stale_left_s);
+	else
+		gw_cell_none(t);
 	fact_num(t, "spis", "SPIs given out, not in use yet", s->spis);
 	fact_num(t, "pending", "acquires pending", s->pending);
 }
@@ -75,6 +85,7 @@ pending(struct gw_doc *doc, const struct gw *gw)
 			{"reqid", "reqid", GW_KIND_COUNT},
 			{"cpu", "CPU", GW_KIND_PCPU},
 			{"tries", "asked", GW_KIND_COUNT},
+			{"asked_s", "last s ago", GW_KIND_SECONDS},
 			{"next_s", "not again for s", GW_KIND_SECONDS},
 	};
 	struct gw_table *t = gw_doc_table(doc, "acquires", NULL, columns, RTE_DIM(columns));
@@ -92,6 +103,7 @@ pending(struct gw_doc *doc, const struct gw *gw)
 		else
 			gw_cell_none(t);
 		gw_cell_num(t, p[i].tries);
+		gw_cell_real(t, p[i].asked_s);
 		gw_cell_real(t, p[i].next_s);
 	}
 	free(p);

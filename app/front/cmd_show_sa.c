@@ -5,6 +5,7 @@
 #include <errno.h>
 
 #include "../clock.h"
+#include "../control/ike.h"
 #include "commands.h"
 
 static uint64_t
@@ -48,8 +49,8 @@ static const struct gw_column sa_columns[] = {
 		{"age_s", "age s", GW_KIND_SECONDS},
 		{"ike", "IKE", GW_KIND_TEXT}, /* from here on: of those that IKE made */
 		{"cpu", "CPU", GW_KIND_PCPU},
-		{"soft_s", "renew s", GW_KIND_COUNT},
-		{"hard_s", "end s", GW_KIND_COUNT},
+		{"soft_s", "renew at s", GW_KIND_COUNT}, /* of its age */
+		{"hard_s", "end at s", GW_KIND_COUNT},
 };
 
 static void
@@ -251,6 +252,12 @@ tunnel_facts(struct gw_doc *doc, const struct gw *gw, const struct gw_tunnel *tu
 	gw_cell_text(t, gw_addr_text(&tun->cfg->local, buf));
 	gw_fact(t, "remote", "remote", GW_KIND_TEXT);
 	gw_cell_text(t, gw_addr_text(&tun->cfg->remote, buf));
+	if (tun->ike != NULL) {
+		gw_fact(t, "ike", "IKE", GW_KIND_TEXT);
+		gw_cell_text(t, ike_name(tun));
+		gw_fact(t, "reqid", "  reqid", GW_KIND_COUNT);
+		gw_cell_num(t, gw_ike_reqid(tun));
+	}
 	nexthop_facts(t, gw, tun);
 	foreign_fact(t, gw, tun);
 }
@@ -304,9 +311,70 @@ sa_drops(struct gw_table *t, const struct gw_sa *sa, const char *tunnel)
 	}
 }
 
-/* All SAs, or those of an SPI (outbound there may be several); into @drops why they drop. */
+/* Where an SA stands between its beginning and its end, and why it may have no worker. */
+static const char *
+sa_state(const struct gw_sa *sa)
+{
+	if (sa->ike != NULL && sa->ike->stale)
+		return "of a charon that is gone";
+	if (sa->ended)
+		return "at its hard limit: others carry its packets";
+	if (sa->held != 0)
+		return "waits until the peer uses its pair";
+	if (sa->prm.dir == IPSEC_PCPU_OUT && sa->worker == GW_NONE)
+		return "not used: there is a newer one";
+	if (sa->ike != NULL && sa->ike->renewed)
+		return "in use, and renewed";
+	return "in use";
+}
+
+static void
+left_or_none(struct gw_table *t, uint64_t limit, uint64_t used)
+{
+	num_or_none(t, limit != 0, limit > used ? limit - used : 0);
+}
+
+static const struct gw_column limit_columns[] = {
+		{"tunnel", "tunnel", GW_KIND_TEXT},
+		{"spi", "SPI", GW_KIND_SPI},
+		{"soft_left_s", "renew in s", GW_KIND_COUNT},
+		{"soft_left_packets", "in packets", GW_KIND_COUNT},
+		{"soft_left_bytes", "in bytes", GW_KIND_BYTES},
+		{"hard_left_s", "end in s", GW_KIND_COUNT},
+		{"hard_left_packets", "in packets", GW_KIND_COUNT},
+		{"hard_left_bytes", "in bytes", GW_KIND_BYTES},
+		{"seq_left", "numbers left", GW_KIND_COUNT},
+		{"state", "state", GW_KIND_TEXT},
+};
+
+/* What is left of one SA until it is renewed, and until it carries nothing any more. */
+static void
+sa_limits(struct gw_table *t, const struct gw_sa *sa, const char *tunnel, uint64_t now)
+{
+	uint64_t age_s = now > sa->created ? (now - sa->created) / GW_NS_PER_S : 0;
+	static const struct gw_sa_ike none;
+	const struct gw_sa_ike *ike = sa->ike != NULL ? sa->ike : &none;
+	struct ipsec_pcpu_sa_stats st;
+
+	gw_stats_sa(sa, &st);
+	st.packets += sa->base.packets; /* limits know nothing of "clear stats" */
+	st.bytes += sa->base.bytes;
+	gw_cell_text(t, tunnel);
+	gw_cell_num(t, sa->prm.spi);
+	left_or_none(t, ike->soft_s, age_s);
+	left_or_none(t, ike->soft_packets, st.packets);
+	left_or_none(t, ike->soft_bytes, st.bytes);
+	left_or_none(t, ike->hard_s, age_s);
+	left_or_none(t, sa->prm.hard_packets, st.packets);
+	left_or_none(t, sa->prm.hard_bytes, st.bytes);
+	gw_cell_num(t, (sa->prm.esn ? UINT64_MAX : UINT32_MAX) - st.seq);
+	gw_cell_text(t, sa_state(sa));
+}
+
+/* All SAs, or those of an SPI (outbound there may be several); of those also limits and drops. */
 static unsigned int
-sa_rows(const struct gw *gw, const uint64_t *spi, struct gw_table *sas, struct gw_table *drops)
+sa_rows(const struct gw *gw, const uint64_t *spi, struct gw_table *sas, struct gw_table *limits,
+		struct gw_table *drops)
 {
 	uint64_t now = gw_now_ns();
 	unsigned int n = 0;
@@ -320,8 +388,10 @@ sa_rows(const struct gw *gw, const uint64_t *spi, struct gw_table *sas, struct g
 			n++;
 			gw_cell_text(sas, tun->cfg->name);
 			sa_row(sas, tun->sas[k], now);
-			if (drops != NULL)
-				sa_drops(drops, tun->sas[k], tun->cfg->name);
+			if (spi == NULL)
+				continue;
+			sa_limits(limits, tun->sas[k], tun->cfg->name, now);
+			sa_drops(drops, tun->sas[k], tun->cfg->name);
 		}
 	}
 	return n;
@@ -340,7 +410,7 @@ gw_cmd_show_sa(struct gw_cmd *cmd)
 	};
 	const char *text = gw_cmd_arg(cmd, "SPI");
 	struct gw_doc *doc = gw_doc_new();
-	struct gw_table *sas, *drops = NULL;
+	struct gw_table *sas, *limits = NULL, *drops = NULL;
 	uint64_t spi = 0;
 
 	if (doc == NULL)
@@ -351,9 +421,10 @@ gw_cmd_show_sa(struct gw_cmd *cmd)
 		gw_table_column(sas, sa_columns[i].key, sa_columns[i].heading, sa_columns[i].kind);
 	if (text != NULL) {
 		gw_cmd_number(text, UINT32_MAX, &spi);
+		limits = gw_doc_table(doc, "limits", NULL, limit_columns, RTE_DIM(limit_columns));
 		drops = gw_doc_table(doc, "drops", NULL, drop_columns, RTE_DIM(drop_columns));
 	}
-	if (sa_rows(cmd->gw, text != NULL ? &spi : NULL, sas, drops) == 0 && text != NULL) {
+	if (sa_rows(cmd->gw, text != NULL ? &spi : NULL, sas, limits, drops) == 0 && text != NULL) {
 		gw_error_set(&cmd->err, NULL, 0, "there is no SA with SPI 0x%08x", (uint32_t)spi);
 		gw_doc_free(doc);
 		return -ENOENT;

@@ -411,6 +411,51 @@ class Lifetimes(IkeTest):
         self.wait_gone(pair.to_gw, pair.from_gw)
         self.assert_stopped()
 
+    def test_hung(self):
+        """charon is connected, and does nothing at all: SAs end all the same."""
+        pair = self.child(Child(8)).bring_up(self.charon, soft_s=1, hard_s=1)
+        self.assert_both(pair)
+        self.wait_gone(pair.to_gw, pair.from_gw)
+        self.assert_stopped()
+        log = self.w.gateway.log()
+        for sa in (pair.to_gw, pair.from_gw):
+            self.assertIn(f"SA {sa.spi:#010x} is removed: it is at the end of its lifetime", log)
+
+    def test_numbers(self):
+        """32-bit sequence numbers: with three quarters used, charon is told to renew."""
+        child = self.child(Child(9, esn=False))
+        pair = child.bring_up(self.charon)
+        before = self.count("expires_hard")
+        for seq in (0xBFFFFFFB, 0xBFFFFFFD):
+            self.assertEqual(self.charon.pending(), [])
+            self.w.wan.send(pair.to_gw.wrap(pair.to_gw.esp(esp.udp_packet(FAR4, HOST4, 9, 7), seq)))
+            self.w.lan.receive(lambda p: p.src == FAR4)
+            row = self.detail(pair.to_gw)["limits"][0]
+            self.assertEqual(row["seq_left"], 0xFFFFFFFF - seq)
+        self.assertFalse(self.charon.expire(pair.to_gw))
+        self.assertEqual(self.count("expires_hard"), before)
+
+    def detail(self, sa):
+        """What "show sa" says of one."""
+        return self.w.gateway.show(f"sa 0x{sa.spi:x}")
+
+    def test_limits(self):
+        """show sa SPI: what is left of an SA."""
+        child = self.child(Child(10, soft_packets=10, hard_packets=20, soft_bytes=1000,
+                                 hard_bytes=2000, soft_s=100, hard_s=200))
+        pair = child.bring_up(self.charon)
+        self.assert_out(2)
+        size = len(esp.udp_packet(HOST4, FAR4, 1, 2, b"1025"))
+        row = self.detail(pair.from_gw)["limits"][0]
+        self.assertEqual([row[f"{k}_left_{of}"] for k in ("soft", "hard")
+                          for of in ("packets", "bytes")],
+                         [8, 1000 - 2 * size, 18, 2000 - 2 * size])
+        self.assertTrue(95 <= row["soft_left_s"] <= 100 and 195 <= row["hard_left_s"] <= 200)
+        self.assertEqual((row["seq_left"], row["state"]), (2**64 - 1 - 2, "in use"))
+        held = self.held_pair(child)
+        self.assertEqual(self.detail(held.from_gw)["limits"][0]["state"],
+                         "waits until the peer uses its pair")
+
     def test_expired_own(self):
         """docs/ike.md: until charon removes an SA at its end, the fallback does its work."""
         child = self.child(Child(8))
@@ -420,6 +465,11 @@ class Lifetimes(IkeTest):
         for pair in pairs:
             self.assertTrue(self.charon.expire(pair.from_gw))
         self.assertEqual(self.what_leaves(8), {fallback.from_gw.spi: 8})
+        for pair in pairs:
+            self.assertIn(f"SA {pair.from_gw.spi:#010x} has reached its hard limit",
+                          self.w.gateway.log())
+            self.assertEqual(self.detail(pair.from_gw)["limits"][0]["state"],
+                             "at its hard limit: others carry its packets")
 
     def test_expired_unheard(self):
         """Limits that are reached while charon is away are said to the next connection."""
@@ -429,6 +479,17 @@ class Lifetimes(IkeTest):
         self.charon.close()
         wait_for("gone", lambda: not self.ike()["connected"])
         self.assert_out(4)
+        self.charon.connect().hello()
+        for fields in (*child.policies(), *child.policies(pair.to_gw.spi)):
+            self.charon.do("POL_ADD", **fields)
+        child.add(self.charon, pair, True, replayed=True)
+        self.charon.do("SA_KEEP", sa=sa_id(pair.from_gw.spi, pair.from_gw.dst))
+        self.charon.do("SYNC_END")
+        self.assertFalse(self.charon.expire(pair.from_gw))
+        # and to the one after that, if it was lost on the way
+        self.assert_out(1)
+        self.charon.close()
+        wait_for("gone", lambda: not self.ike()["connected"])
         self.charon.connect().hello()
         for fields in (*child.policies(), *child.policies(pair.to_gw.spi)):
             self.charon.do("POL_ADD", **fields)

@@ -3,6 +3,7 @@
 
 import errno
 import socket
+import time
 
 import esp
 from fake_charon import Child, N, addr, sa_id, text_of
@@ -11,7 +12,8 @@ from ike_case import IkeTest
 from netns import wait_for
 
 OTHER_ADDR = "192.0.2.99"
-LOOK_S = 5.0  # the gateway looks once a second
+LOOK_EACH_S = 1.0
+LOOK_S = 5 * LOOK_EACH_S
 
 
 def inner(far=FAR4):
@@ -31,6 +33,20 @@ class Mapping(IkeTest):
     def setUp(self):
         super().setUp()
         self.told = []  # of all mappings: (SPI, address, port)
+
+    def add_any_port(self, child, pair, **how):
+        """Its inbound SA, of packets from any port, as with per_cpu_sas = yes."""
+        self.charon.do("SA_ADD", **child.sa_add(pair.to_gw, True, initiator=pair.initiator,
+                                                src=addr(PEER4), **how))
+
+    def assert_follows(self, pair):
+        """Its packets come from IKE's place at first, and charon is told where they go."""
+        deadline = time.monotonic() + 2 * LOOK_EACH_S
+        while time.monotonic() < deadline:
+            self.w.wan.send(pair.to_gw.seal(inner(), sport=pair.from_gw.dport))
+            time.sleep(0.1)
+        self.assertEqual(self.take(), [])
+        self.until_told(pair.to_gw, 61000)
 
     def take(self):
         """What charon was told until now."""
@@ -125,3 +141,27 @@ class Mapping(IkeTest):
         self.w.lan.drain()  # what showed where the peer is
         self.assert_in(new, 4)
         self.assertEqual(self.take(), [(old.to_gw.spi, PEER4, 61000)])
+
+    def test_renewed_after_restart(self):
+        """An SA from before has lost its other half: it does not take that of its successor."""
+        child = self.child(Child(10))
+        old, new = child.new_pair(self.charon), child.new_pair(self.charon)
+        child.pairs.append(new)
+        self.add_any_port(child, old, replayed=True)
+        self.add_any_port(child, new)
+        child.add(self.charon, new, False)
+        self.charon.do("SA_DEL", sa=sa_id(old.to_gw.spi, old.to_gw.dst))
+        child.trap(self.charon, new.to_gw.spi)
+        self.assert_follows(new)
+
+    def test_renewed_by_both(self):
+        """Both sides renew at once: what is left finds IKE's place by the SA made with it."""
+        child = self.child(Child(9))
+        lost, won = (child.new_pair(self.charon, initiator=i) for i in (False, True))
+        child.pairs.append(won)
+        for pair in (lost, won):
+            self.add_any_port(child, pair)
+        child.add(self.charon, won, False)
+        self.charon.do("SA_DEL", sa=sa_id(lost.to_gw.spi, lost.to_gw.dst))
+        child.trap(self.charon, won.to_gw.spi)
+        self.assert_follows(won)

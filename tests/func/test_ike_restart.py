@@ -128,6 +128,7 @@ class Resync(IkeTest):
         """Another run of charon comes, which knows nothing of the one before."""
         self.charon.close()
         self.wait_alone()
+        self.assertLess(self.ike()["since_s"], 60)
         self.charon = self.new_charon()
         self.charon.connect().hello()
 
@@ -143,6 +144,7 @@ class Resync(IkeTest):
         self.assertEqual(self.charon.status("SA_KEEP", sa=sa_id(sa.spi, sa.dst)), errno.ENOENT)
         self.charon.do("SYNC_END")
         self.assertEqual(self.ike()["sas_stale_now"], 2)
+        self.assertTrue(0 < self.ike()["stale_left_s"] <= 60)
         self.assertEqual(self.sa(old.to_gw)["ike"], "(gone)")
         self.assert_both(old)
         self.assertEqual(self.charon.acquire(after).cpu, CPU_NONE)
@@ -154,6 +156,9 @@ class Resync(IkeTest):
         wait_for("one tunnel", lambda: self.ike()["tunnels"] == 1, LIVE_S)
         self.assertEqual(self.ike()["policies"], 4)
         self.assert_peer_goes_on(old)
+        # the name is that of the first one, for graphs and scripts
+        facts = self.w.gateway.show(f"tunnel ike-{before.reqid}")["tunnel"]
+        self.assertEqual((facts["reqid"], facts["ike"]), (after.reqid, "net"))
 
     def assert_peer_goes_on(self, old):
         """A peer that does not know yet may still send on the old SA."""

@@ -328,12 +328,19 @@ gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 {
 	*s = (struct gw_ike_status){.connected = true,
 			.in_sync = true,
+			.since_s = 12.5,
 			.generation = 0xabcdef,
 			.tunnels = 1,
 			.sas_in = 3,
 			.pending = 2,
 			.counts.acquires = 17};
 	return gw->ike != NULL;
+}
+
+uint32_t
+gw_ike_reqid(const struct gw_tunnel *t)
+{
+	return 5;
 }
 
 unsigned int
@@ -344,6 +351,7 @@ gw_ike_pendings(const struct gw *gw, struct gw_ike_pending *p, unsigned int max)
 				.reqid = 5,
 				.cpu = i == 0 ? IPSEC_PCPU_ANY : 1,
 				.tries = 3,
+				.asked_s = 3.5,
 				.next_s = 4.25};
 	return 2;
 }

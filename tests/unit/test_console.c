@@ -158,8 +158,9 @@ test_contents(void **state)
 			"\"rebalance\":[\n{\"port\":\"lan\",\"entries\":7,\"moves\":0,\"stay\":2}");
 	shows("show ike", "run of charon                   0000000000abcdef");
 	shows("show ike", "acquires             17  acquires sent");
-	shows("show ike", "paris            5  any      3              4.2");
-	shows("show ike json", "\"reqid\":5,\"cpu\":1,\"tries\":3,\"next_s\":4.250");
+	shows("show ike", "paris            5  any      3         3.5              4.2");
+	shows("show ike json",
+			"\"reqid\":5,\"cpu\":1,\"tries\":3,\"asked_s\":3.500,\"next_s\":4.250");
 	shows("show neighbours", "stale");
 	shows("show routes json",
 			"\"via\":null,\"port\":\"-\",\"metric\":0,\"type\":\"blackhole\"");
