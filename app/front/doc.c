@@ -2,6 +2,7 @@
 
 /* The generated parts of docs/console.md and docs/counters.md. */
 
+#include "../control/ike.h"
 #include "commands.h"
 #include "console.h"
 
@@ -53,4 +54,10 @@ gw_counters_doc(FILE *out)
 		fprintf(out, "| `%s` | %s | %s | %s |\n", ipsec_pcpu_drop_info[i].name,
 				ipsec_pcpu_drop_info[i].what, ipsec_pcpu_drop_info[i].remedy,
 				ipsec_pcpu_drop_info[i].xfrm_name);
+	fputs("\nIKE (`show ike`), since the gateway was started:\n\n"
+	      "| counter | what it counts |\n|---|---|\n",
+			out);
+#define _(name, what) fprintf(out, "| `%s` | %s |\n", #name, what);
+	GW_IKE_FOREACH_COUNT(_)
+#undef _
 }
