@@ -35,13 +35,14 @@ def system():
 
 
 def source_list(suite=None):
-    """deb-src lines: of all that apt knows, or of another suite beside the main one."""
+    """deb-src lines: of all that apt knows, or of another suite beside the one of its kind."""
     keys = f"/usr/share/keyrings/{system()}-archive-keyring.gpg"
     signed = f"[signed-by={keys}] " if os.path.exists(keys) else ""
     known = archives()
     if suite is None:
         return [f"deb-src {signed}{' '.join(a)}\n" for a in known]
-    uri = next((uri for uri, release, _ in known if "security" not in release), known[0][0])
+    uri = next((uri for uri, release, _ in known
+                if ("security" in release) == ("security" in suite)), known[0][0])
     return [f"deb-src {signed}{uri} {suite} main\n"]
 
 
