@@ -146,6 +146,15 @@ struct gw_steering;
 /** What charon has said. */
 struct gw_ike;
 
+/** What control counts of packets on their way to the kernel and from it; name, short, what. */
+#define GW_FOREACH_KERNEL_COUNT(_) \
+	_(punt_written, "written to the kernel", "frames given to the kernel") \
+	_(punt_failed, "refused by the kernel", "frames that the kernel's TAP did not take") \
+	_(inject_full, "from the kernel, no room", \
+			"packets from the kernel for which a worker's ring had no room") \
+	_(tap_lost, "from the kernel, no mbuf or too long", \
+			"frames from the kernel for want of an mbuf, or too long for one")
+
 struct gw {
 	struct gw_config cfg;
 	struct gw_loop *loop;
@@ -195,10 +204,10 @@ struct gw {
 	bool view_timer; /* a rebuild is due */
 	uint64_t neigh_warned; /* when it was said last that there are too many neighbours */
 	uint64_t held_now; /* packets that wait for a neighbour */
-	uint64_t inject_full; /* packets to workers, the ring was full; not in their counters */
-	uint64_t tap_lost; /* frames from the kernel for want of an mbuf, or too long for one */
-	uint64_t punt_written; /* frames given to the kernel */
-	uint64_t punt_failed; /* frames the kernel's TAP did not take */
+	/* not in the workers' counters */
+#define _(name, brief, what) uint64_t name;
+	GW_FOREACH_KERNEL_COUNT(_)
+#undef _
 	uint64_t tick_ns; /* of the last tick */
 	uint64_t ticks;
 	unsigned int confirm_next; /* which neighbour is asked about next */
@@ -298,6 +307,12 @@ int gw_port_promisc(struct gw *gw, const char *port, bool on, struct gw_error *e
 /** All counters shown start from 0 again; nothing in the data path changes. */
 void gw_stats_clear(struct gw *gw);
 
+/** Counters of one worker since it started: no clear takes from them. */
+void gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c);
+
+/** Counters of one SA since it was made: likewise. */
+void gw_stats_read_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats);
+
 /** Counters of one worker since the last clear. */
 void gw_stats_worker(const struct gw *gw, unsigned int id, struct gw_counters *c);
 
@@ -339,6 +354,32 @@ struct gw_allowance {
 /** The @p i-th of a port; false: there are no more. */
 bool gw_allowance_get(
 		const struct gw *gw, unsigned int port, unsigned int i, struct gw_allowance *a);
+
+/** A pool of packet buffers. */
+struct gw_pool_info {
+	const char *name;
+	unsigned int size; /* buffers */
+	unsigned int free; /* of them; those in caches of threads included */
+};
+
+/** The @p i-th; false: there are no more. Looks at the caches of all threads. */
+bool gw_pool_get(const struct gw *gw, unsigned int i, struct gw_pool_info *p);
+
+/** A tunnel as the workers' tables have it; NULL: they do not. */
+static inline const struct gw_tunnel_view *
+gw_tunnel_view(const struct gw *gw, const struct gw_tunnel *t)
+{
+	return gw->view != NULL && t->id < gw->view->n_tunnels ? &gw->view->tunnel[t->id] : NULL;
+}
+
+/** Where its packets to the peer go; NULL: not known. */
+static inline const struct gw_nexthop *
+gw_tunnel_nexthop(const struct gw *gw, const struct gw_tunnel *t)
+{
+	const struct gw_tunnel_view *tv = gw_tunnel_view(gw, t);
+
+	return tv != NULL && tv->nh < gw->view->n_nh ? &gw->view->nh[tv->nh] : NULL;
+}
 
 /** What would happen to a packet; computed by the functions of the data path. */
 struct gw_explain {

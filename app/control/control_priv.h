@@ -219,6 +219,5 @@ void gw_ena_odd_hash(const struct gw *gw, unsigned int port, const uint8_t *key,
 
 /* stats.c */
 void gw_stats_tick(struct gw *gw);
-void gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c);
 
 #endif /* CONTROL_PRIV_H */

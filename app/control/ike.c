@@ -351,7 +351,7 @@ gw_ike_status(const struct gw *gw, struct gw_ike_status *s)
 	GW_IKE_FOREACH_TUNNEL(gw, t) {
 		s->tunnels++;
 		for (unsigned int i = 0; i < t->n_sas; i++) {
-			s->stale += t->sas[i]->ike->stale;
+			s->sas_stale_now += t->sas[i]->ike->stale;
 			*(t->sas[i]->prm.dir == IPSEC_PCPU_IN ? &s->sas_in : &s->sas_out) += 1;
 		}
 	}

@@ -56,7 +56,18 @@ struct gw_ike_counts {
 #undef _
 };
 
-/** For the console. */
+/** What is there now: name, heading, what. */
+#define GW_IKE_FOREACH_NOW(_) \
+	_(tunnels, "tunnels", "tunnels that IKE made") \
+	_(policies, "policies", "policies that IKE made") \
+	_(sas_in, "SAs in", "inbound SAs of IKE") \
+	_(sas_out, "SAs out", "outbound SAs of IKE") \
+	_(sas_stale_now, "  of a charon that is gone", \
+			"SAs that wait to be replaced after a restart of charon") \
+	_(spis, "SPIs given out, not in use yet", "SPIs given out and not in use yet") \
+	_(pending, "acquires pending", "acquires that no SA has come for yet")
+
+/** For the console and the metrics. */
 struct gw_ike_status {
 	bool connected;
 	bool in_sync; /* charon has said all that it has */
@@ -64,11 +75,10 @@ struct gw_ike_status {
 	double since_s; /* it has come, or gone; where there was one */
 	uint64_t epoch; /* of this run of the gateway */
 	uint64_t generation; /* of charon */
-	unsigned int tunnels, policies, sas_in, sas_out;
-	unsigned int spis; /* given out and not in use yet */
-	unsigned int stale; /* SAs that wait to be replaced after a restart of charon */
-	double stale_left_s; /* after which they go even without a successor; 0: there is no end */
-	unsigned int pending; /* acquires that no SA has come for yet */
+#define _(name, heading, what) unsigned int name;
+	GW_IKE_FOREACH_NOW(_)
+#undef _
+	double stale_left_s; /* after which stale ones go even without a successor; 0: no end */
 	struct gw_ike_counts counts;
 };
 

@@ -79,9 +79,15 @@ sa_subtract(struct ipsec_pcpu_sa_stats *s, const struct ipsec_pcpu_sa_stats *bas
 }
 
 void
-gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
+gw_stats_read_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
 {
 	ipsec_pcpu_sa_stats(sa->sa, stats);
+}
+
+void
+gw_stats_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
+{
+	gw_stats_read_sa(sa, stats);
 	sa_subtract(stats, &sa->base);
 }
 
@@ -93,6 +99,22 @@ gw_stats_clear(struct gw *gw)
 	for (unsigned int t = 0; t < gw->n_tunnels; t++)
 		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
 			ipsec_pcpu_sa_stats(gw->tunnel[t].sas[i]->sa, &gw->tunnel[t].sas[i]->base);
+}
+
+bool
+gw_pool_get(const struct gw *gw, unsigned int i, struct gw_pool_info *p)
+{
+	const struct {
+		const char *name;
+		const struct rte_mempool *pool;
+	} pools[] = {{"packets", gw->pool}, {"large", gw->large}};
+
+	if (i >= RTE_DIM(pools) || pools[i].pool == NULL)
+		return false;
+	*p = (struct gw_pool_info){.name = pools[i].name,
+			.size = pools[i].pool->size,
+			.free = rte_mempool_avail_count(pools[i].pool)};
+	return true;
 }
 
 /** The share of a CPU that the worker's thread took: what it does not sleep. */

@@ -45,18 +45,14 @@ facts(struct gw_doc *doc, const struct gw *gw, const struct gw_ike_status *s)
 	gw_cell_bool(t, s->pcpu);
 	fact_id(t, "epoch", "run of the gateway", s->epoch);
 	fact_id(t, "generation", "run of charon", s->generation);
-	fact_num(t, "tunnels", "tunnels", s->tunnels);
-	fact_num(t, "policies", "policies", s->policies);
-	fact_num(t, "sas_in", "SAs in", s->sas_in);
-	fact_num(t, "sas_out", "SAs out", s->sas_out);
-	fact_num(t, "sas_stale_now", "  of a charon that is gone", s->stale);
-	gw_fact(t, "stale_left_s", "  which go in s at the latest", GW_KIND_SECONDS);
+#define _(name, heading, what) fact_num(t, #name, heading, s->name);
+	GW_IKE_FOREACH_NOW(_)
+#undef _
+	gw_fact(t, "stale_left_s", "stale SAs go in s at the latest", GW_KIND_SECONDS);
 	if (s->stale_left_s > 0)
 		gw_cell_real(t, s->stale_left_s);
 	else
 		gw_cell_none(t);
-	fact_num(t, "spis", "SPIs given out, not in use yet", s->spis);
-	fact_num(t, "pending", "acquires pending", s->pending);
 }
 
 static void

@@ -117,12 +117,6 @@ add_up(const struct gw_tunnel *t, enum ipsec_pcpu_dir dir, struct sums *s)
 	}
 }
 
-static const struct gw_tunnel_view *
-tunnel_view(const struct gw *gw, const struct gw_tunnel *t)
-{
-	return gw->view != NULL && t->id < gw->view->n_tunnels ? &gw->view->tunnel[t->id] : NULL;
-}
-
 /** Of the connection that its newest SA is of; NULL: of none, or not known yet. */
 static const char *
 ike_name(const struct gw_tunnel *tun)
@@ -135,7 +129,7 @@ ike_name(const struct gw_tunnel *tun)
 static void
 tunnel_row(struct gw_table *t, const struct gw *gw, const struct gw_tunnel *tun)
 {
-	const struct gw_tunnel_view *tv = tunnel_view(gw, tun);
+	const struct gw_tunnel_view *tv = gw_tunnel_view(gw, tun);
 	char local[GW_ADDR_STRLEN], remote[GW_ADDR_STRLEN];
 	struct sums in, out;
 
@@ -194,9 +188,8 @@ gw_cmd_show_tunnels(struct gw_cmd *cmd)
 static void
 nexthop_facts(struct gw_table *t, const struct gw *gw, const struct gw_tunnel *tun)
 {
-	const struct gw_tunnel_view *tv = tunnel_view(gw, tun);
-	const struct gw_nexthop *nh =
-			tv != NULL && tv->nh < gw->view->n_nh ? &gw->view->nh[tv->nh] : NULL;
+	const struct gw_tunnel_view *tv = gw_tunnel_view(gw, tun);
+	const struct gw_nexthop *nh = gw_tunnel_nexthop(gw, tun);
 	bool resolved = nh != NULL && nh->kind == GW_NH_ETHER;
 	bool has_port = nh != NULL && nh->kind != GW_NH_NONE && nh->kind != GW_NH_BLACKHOLE &&
 			nh->port < gw->n_ports;

@@ -128,14 +128,11 @@ balance(struct gw_doc *doc, const struct gw *gw, const struct gw_counters *c)
 	gw_cell_diff(t, (int64_t)(in - out));
 	gw_fact(t, "held_now", "waiting for a neighbour", GW_KIND_COUNT);
 	gw_cell_num(t, gw->held_now);
-	gw_fact(t, "punt_written", "written to the kernel", GW_KIND_COUNT);
-	gw_cell_num(t, gw->punt_written);
-	gw_fact(t, "punt_failed", "refused by the kernel", GW_KIND_COUNT);
-	gw_cell_num(t, gw->punt_failed);
-	gw_fact(t, "inject_full", "from the kernel, no room", GW_KIND_COUNT);
-	gw_cell_num(t, gw->inject_full);
-	gw_fact(t, "tap_lost", "from the kernel, no mbuf or too long", GW_KIND_COUNT);
-	gw_cell_num(t, gw->tap_lost);
+#define _(name, brief, what) \
+	gw_fact(t, #name, brief, GW_KIND_COUNT); \
+	gw_cell_num(t, gw->name);
+	GW_FOREACH_KERNEL_COUNT(_)
+#undef _
 	gw_nl_faults(gw->nl, &overruns, &reopens);
 	gw_fact(t, "netlink_overruns", "netlink: read anew after loss", GW_KIND_COUNT);
 	gw_cell_num(t, overruns);

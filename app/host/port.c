@@ -247,14 +247,9 @@ gw_port_info(const struct gw_port *port, struct gw_port_info *info)
 	}
 	if (rte_eth_stats_get(port->id, &st) < 0)
 		return;
-	info->rx_packets = st.ipackets;
-	info->rx_bytes = st.ibytes;
-	info->rx_missed = st.imissed;
-	info->rx_errors = st.ierrors;
-	info->rx_nombuf = st.rx_nombuf;
-	info->tx_packets = st.opackets;
-	info->tx_bytes = st.obytes;
-	info->tx_errors = st.oerrors;
+#define _(name, what, field) info->name = st.field;
+	GW_PORT_FOREACH_COUNT(_)
+#undef _
 }
 
 /** What to do where a pool does not fit. */

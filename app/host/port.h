@@ -71,12 +71,24 @@ gw_port_link_event(struct gw_port *port)
 	return __atomic_exchange_n(&port->link_event, false, __ATOMIC_RELAXED);
 }
 
+/** What a device counts, since it was started; name, what, field of struct rte_eth_stats. */
+#define GW_PORT_FOREACH_COUNT(_) \
+	_(rx_packets, "packets that the device received", ipackets) \
+	_(rx_bytes, "their bytes, as the device counts", ibytes) \
+	_(rx_missed, "packets that the device dropped: no descriptor was free", imissed) \
+	_(rx_errors, "packets that the device received with errors", ierrors) \
+	_(rx_nombuf, "packets that the driver had no buffer for", rx_nombuf) \
+	_(tx_packets, "packets that the device sent", opackets) \
+	_(tx_bytes, "their bytes, as the device counts", obytes) \
+	_(tx_errors, "packets that the device did not send", oerrors)
+
 /** What rte_eth_stats_get() and the link say, as text-ready values. */
 struct gw_port_info {
 	bool link_up;
 	uint32_t speed_mbps; /* 0: unknown */
-	uint64_t rx_packets, rx_bytes, rx_missed, rx_errors, rx_nombuf;
-	uint64_t tx_packets, tx_bytes, tx_errors;
+#define _(name, what, field) uint64_t name;
+	GW_PORT_FOREACH_COUNT(_)
+#undef _
 };
 
 /**

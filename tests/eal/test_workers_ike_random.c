@@ -521,7 +521,7 @@ check_model(void)
 	assert_int_equal(st.sas_out, count(0, true));
 	assert_int_equal(st.tunnels, tunnels);
 	assert_int_equal(st.policies, policies);
-	assert_int_equal(st.stale, 0);
+	assert_int_equal(st.sas_stale_now, 0);
 	assert_int_equal(st.spis, 0);
 }
 

@@ -227,7 +227,7 @@ test_same_charon(void **state)
 	for (unsigned int w = 0; w < N; w++)
 		assert_true(w == 2 || site_sa_packets(ike_own[w].out) == ike_sent(w, w));
 	assert_true(gw_ike_status(&site.gw, &st));
-	assert_int_equal(st.stale, 0);
+	assert_int_equal(st.sas_stale_now, 0);
 	assert_int_equal(st.sas_out, N);
 	assert_int_equal(st.sas_in, N);
 	assert_int_equal(st.policies, 4 * (1 + N));
@@ -242,7 +242,7 @@ n_stale(void)
 	struct gw_ike_status st;
 
 	assert_true(gw_ike_status(&site.gw, &st));
-	return st.stale;
+	return st.sas_stale_now;
 }
 
 /** A charon that knows nothing of what another one has made; @p reqid: of its trap. */

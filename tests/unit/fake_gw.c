@@ -41,6 +41,7 @@ static struct {
 	struct gw_nl_route route[2];
 	struct gw_steer_port steer[2];
 	struct gw_steer_sa steer_sa[2];
+	struct gw_steer_sa *steer_sas[2];
 } f;
 
 static void
@@ -137,6 +138,7 @@ make_steering(void)
 	f.steer[1].rss = (struct gw_steer_rss_state){
 			.has_reta = true, .reta_size = 128, .reta = {[5] = 1}, .writes = 3};
 	f.steer[1].n_sas = 2;
+	f.steer[1].sas = f.steer_sas;
 	for (unsigned int i = 0; i < 2; i++) {
 		f.steer_sa[i] = (struct gw_steer_sa){.spi = f.sa[2 * i].prm.spi,
 				.tuple.family = AF_INET,
@@ -145,6 +147,7 @@ make_steering(void)
 				.has_hash = i == 0,
 				.hash = 0xabc00085,
 				.state = i == 0 ? GW_STEER_VERIFIED : GW_STEER_ASTRAY};
+		f.steer_sas[i] = &f.steer_sa[i];
 		f.sa[2 * i].steer = &f.steer_sa[i];
 		f.sa[2 * i].steer_port = 1;
 	}
@@ -375,6 +378,33 @@ gw_stats_worker(const struct gw *gw, unsigned int id, struct gw_counters *c)
 	*c = (struct gw_counters){.rx = 100, .tx = 90, .loops = 1000, .idle_loops = 250};
 	c->drop[GW_DROP_NO_SA] = 6;
 	c->esp_drop[IPSEC_PCPU_DROP_INTEGRITY] = 3;
+}
+
+/* What was before the last clear is in it. */
+void
+gw_stats_read(const struct gw *gw, unsigned int id, struct gw_counters *c)
+{
+	uint64_t *v = (uint64_t *)c;
+
+	for (unsigned int i = 0; i < sizeof(*c) / sizeof(*v); i++)
+		v[i] = 1000 * (id + 1) + i;
+}
+
+void
+gw_stats_read_sa(const struct gw_sa *sa, struct ipsec_pcpu_sa_stats *stats)
+{
+	gw_stats_sa(sa, stats);
+	stats->packets += UINT64_C(1) << 60;
+	stats->drops[IPSEC_PCPU_DROP_TOO_OLD] = 3;
+	stats->drops[IPSEC_PCPU_DROP_INTEGRITY] = 5;
+	stats->lost = 9;
+}
+
+bool
+gw_pool_get(const struct gw *gw, unsigned int i, struct gw_pool_info *p)
+{
+	*p = (struct gw_pool_info){.name = "packets", .size = 8192, .free = 8000};
+	return i == 0;
 }
 
 void
