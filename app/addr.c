@@ -18,18 +18,65 @@ gw_addr_parse(const char *text, struct gw_addr *addr)
 	return 0;
 }
 
-/* Decimal digits only, at most three: no sign, no white space, unlike strtoul(). */
+/* Decimal digits only, at most five: no sign, no white space, unlike strtoul(). */
 static int
-parse_len(const char *text, unsigned int max, uint8_t *len)
+parse_number(const char *text, unsigned int max, unsigned int *number)
 {
 	unsigned int n = 0;
 	size_t i;
 
-	for (i = 0; text[i] >= '0' && text[i] <= '9' && i < 3; i++)
+	for (i = 0; text[i] >= '0' && text[i] <= '9' && i < 5; i++)
 		n = n * 10 + (text[i] - '0');
 	if (i == 0 || text[i] != '\0' || n > max)
 		return -EINVAL;
+	*number = n;
+	return 0;
+}
+
+static int
+parse_len(const char *text, unsigned int max, uint8_t *len)
+{
+	unsigned int n;
+
+	if (strlen(text) > 3 || parse_number(text, max, &n) != 0)
+		return -EINVAL;
 	*len = n;
+	return 0;
+}
+
+/* @text is "ADDRESS:PORT" or "[ADDRESS]:PORT", @colon the last one in it. */
+static int
+parse_host(const char *text, const char *colon, struct gw_addr *addr)
+{
+	size_t n = colon - text;
+	bool brackets = n >= 2 && text[0] == '[' && colon[-1] == ']';
+	char copy[GW_ADDR_STRLEN];
+
+	if (n >= sizeof(copy))
+		return -EINVAL;
+	memcpy(copy, text + brackets, n - 2 * brackets);
+	copy[n - 2 * brackets] = '\0';
+	/* without brackets the last group of an IPv6 address would be the port */
+	if (gw_addr_parse(copy, addr) != 0 || (addr->family == AF_INET6) != brackets)
+		return -EINVAL;
+	return 0;
+}
+
+int
+gw_listen_parse(const char *text, struct gw_listen *listen)
+{
+	const char *colon = strrchr(text, ':');
+	struct gw_listen tmp;
+	unsigned int port;
+
+	if (colon == NULL)
+		gw_addr_parse("127.0.0.1", &tmp.addr);
+	else if (parse_host(text, colon, &tmp.addr) != 0)
+		return -EINVAL;
+	if (parse_number(colon != NULL ? colon + 1 : text, UINT16_MAX, &port) != 0 || port == 0)
+		return -EINVAL;
+	tmp.port = port;
+	*listen = tmp;
 	return 0;
 }
 
@@ -74,6 +121,18 @@ gw_prefix_text(const struct gw_prefix *prefix, char *buf)
 		return buf;
 	n = strlen(buf);
 	snprintf(buf + n, GW_ADDR_STRLEN - n, "/%u", prefix->len);
+	return buf;
+}
+
+const char *
+gw_listen_text(const struct gw_listen *listen, char *buf)
+{
+	char addr[GW_ADDR_STRLEN];
+	bool brackets = listen->addr.family == AF_INET6;
+
+	gw_addr_text(&listen->addr, addr);
+	snprintf(buf, GW_ADDR_STRLEN, "%s%.46s%s:%u", brackets ? "[" : "", addr,
+			brackets ? "]" : "", listen->port);
 	return buf;
 }
 

@@ -24,6 +24,12 @@ struct gw_prefix {
 	uint8_t len;
 };
 
+/** Where a server listens. */
+struct gw_listen {
+	struct gw_addr addr; /* family 0: nowhere */
+	uint16_t port; /* host order */
+};
+
 /** Bytes of an address of this family: 4 or 16. */
 static inline size_t
 gw_addr_len(uint8_t family)
@@ -37,9 +43,13 @@ int gw_addr_parse(const char *text, struct gw_addr *addr);
 /** "10.1.0.0/16"; an address alone is a host prefix. 0 or -EINVAL. */
 int gw_prefix_parse(const char *text, struct gw_prefix *prefix);
 
+/** "127.0.0.1:9470", "[::1]:9470"; a port alone is that of 127.0.0.1. 0 or -EINVAL. */
+int gw_listen_parse(const char *text, struct gw_listen *listen);
+
 /** As text into @p buf of GW_ADDR_STRLEN; returns buf. "-" for family 0. */
 const char *gw_addr_text(const struct gw_addr *addr, char *buf);
 const char *gw_prefix_text(const struct gw_prefix *prefix, char *buf);
+const char *gw_listen_text(const struct gw_listen *listen, char *buf);
 
 bool gw_addr_equal(const struct gw_addr *a, const struct gw_addr *b);
 

@@ -24,6 +24,8 @@
 #include "control/control.h"
 #include "front/console.h"
 #include "front/ike_socket.h"
+#include "front/metrics.h"
+#include "front/metrics_text.h"
 #include "front/peer_commands.h"
 #include "log.h"
 #include "options.h"
@@ -158,6 +160,7 @@ run(int argc, char **argv, const struct gw_options *opt)
 {
 	struct gw_console *con = NULL;
 	struct gw_ike_socket *ike = NULL;
+	struct gw_metrics *metrics = NULL;
 	struct gw_config cfg;
 	struct gw_totals totals;
 	struct gw_error err;
@@ -177,6 +180,7 @@ run(int argc, char **argv, const struct gw_options *opt)
 		return fail(&err);
 	}
 	if (gw_ike_socket_open(&gw, gw.cfg.ike_socket, &ike, &err) < 0 ||
+			gw_metrics_open(&gw, &metrics, &err) < 0 ||
 			gw_console_open(&gw, gw.cfg.console_socket, opt->interactive, &con, &err) <
 					0) {
 		status = fail(&err);
@@ -188,6 +192,7 @@ run(int argc, char **argv, const struct gw_options *opt)
 		gw_run(&gw);
 	}
 	gw_console_close(con);
+	gw_metrics_close(metrics);
 	gw_ike_socket_close(ike);
 	gw_fini(&gw, &totals);
 	print_totals(&totals);
@@ -245,6 +250,9 @@ act(int argc, char **argv, const struct gw_options *opt)
 		return EXIT_SUCCESS;
 	case GW_MODE_COUNTERS_DOC:
 		gw_counters_doc(stdout);
+		return EXIT_SUCCESS;
+	case GW_MODE_METRICS_DOC:
+		gw_metrics_doc(stdout);
 		return EXIT_SUCCESS;
 	case GW_MODE_ENA_DEVARGS:
 		return ena_devargs_print(stdout, GW_DPDK_VERSION) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

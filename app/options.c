@@ -30,6 +30,7 @@ enum {
 	OPT_CONFIG_DOC,
 	OPT_CONSOLE_DOC,
 	OPT_COUNTERS_DOC,
+	OPT_METRICS_DOC,
 	OPT_PRINT_ENA_DEVARGS,
 };
 
@@ -59,6 +60,7 @@ static const struct option long_options[] = {
 	{"config-doc", no_argument, NULL, OPT_CONFIG_DOC},
 	{"console-doc", no_argument, NULL, OPT_CONSOLE_DOC},
 	{"counters-doc", no_argument, NULL, OPT_COUNTERS_DOC},
+	{"metrics-doc", no_argument, NULL, OPT_METRICS_DOC},
 	{"print-ena-devargs", no_argument, NULL, OPT_PRINT_ENA_DEVARGS},
 	{"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},
@@ -112,7 +114,7 @@ static const char help[] =
 		"                        what to append to -a or device = \"...\", for this DPDK\n"
 		"\n"
 		"Documents, from the tables the program itself uses:\n"
-		"      --config-doc --console-doc --counters-doc\n"
+		"      --config-doc --console-doc --counters-doc --metrics-doc\n"
 		"\n"
 		"  -h, --help            this text\n"
 		"  -V, --version\n"
@@ -244,6 +246,8 @@ option_mode(int c)
 		return GW_MODE_CONSOLE_DOC;
 	case OPT_COUNTERS_DOC:
 		return GW_MODE_COUNTERS_DOC;
+	case OPT_METRICS_DOC:
+		return GW_MODE_METRICS_DOC;
 	case OPT_PRINT_ENA_DEVARGS:
 		return GW_MODE_ENA_DEVARGS;
 	case 'h':

@@ -22,6 +22,7 @@ enum gw_mode {
 	GW_MODE_CONFIG_DOC, /* --config-doc: docs/config.md from the key table */
 	GW_MODE_CONSOLE_DOC, /* --console-doc: docs/console.md's command table */
 	GW_MODE_COUNTERS_DOC, /* --counters-doc */
+	GW_MODE_METRICS_DOC, /* --metrics-doc */
 	GW_MODE_ENA_DEVARGS, /* --print-ena-devargs: no EAL */
 	GW_MODE_HELP,
 	GW_MODE_VERSION,

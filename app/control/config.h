@@ -128,6 +128,8 @@ struct gw_config {
 	char *console_socket; /* path; NULL: no socket */
 	char *ike_socket; /* path, for charon; NULL: none */
 	unsigned int ike_tunnels; /* that IKE may make */
+	struct gw_listen metrics_listen; /* family 0: no metrics */
+	bool metrics_sas; /* figures of each SA among them */
 	unsigned int idle_sleep_us; /* longest sleep of a worker without traffic; 0: never sleep */
 	unsigned int max_sas; /* inbound SAs that each worker's SAD has room for */
 	unsigned int mbufs; /* of the pool; 0: computed from ports and workers */

@@ -175,6 +175,14 @@ const struct cfg_key cfg_keys[] = {
 		"tunnels that IKE may make, beside those of this file; there is room for them from the "
 		"start where ike_socket is set",
 		FIELD(raw_config, cfg.ike_tunnels)},
+	{CFG_TOP, "metrics_listen", CFG_LISTEN, 0, 0, CFG_NONE,
+		"where metrics for Prometheus are served, see docs/metrics.md: a port alone is that of "
+		"127.0.0.1; anybody who can connect can read them",
+		FIELD(raw_config, cfg.metrics_listen)},
+	{CFG_TOP, "metrics_sas", CFG_BOOL, 0, 0, "true",
+		"whether figures of each SA are among the metrics: 7 or 8 lines for each; false where "
+		"there are too many for Prometheus",
+		FIELD(raw_config, cfg.metrics_sas)},
 	{CFG_TOP, "idle_sleep_us", CFG_NUMBER, 0, 100000, "100",
 		"longest sleep of a worker without traffic, in microseconds; 0: never sleep",
 		FIELD(raw_config, cfg.idle_sleep_us)},

@@ -19,6 +19,7 @@ const char *const cfg_type_name[CFG_N_TYPES] = {
 		[CFG_STRING] = "a string in quotes",
 		[CFG_PATH] = "a file name in quotes",
 		[CFG_ADDR] = "an address in quotes",
+		[CFG_LISTEN] = "an address and a port: \"127.0.0.1:9470\" or \"[::1]:9470\"",
 		[CFG_NET] = "a network in quotes",
 		[CFG_PORT_ADDRS] = "an array of addresses: [\"10.1.0.1/24\"]",
 		[CFG_PORTS] = "a port range: \"1000-2000\", \"443\" or \"any\"",
@@ -163,6 +164,32 @@ set_addr(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v
 	if (gw_addr_parse(v->string, field) != 0)
 		return cfg_fail(p, v->setting, "%s \"%s\" is not an IPv4 or IPv6 address", k->name,
 				cfg_show(v->string, shown));
+	return 0;
+}
+
+static int
+set_listen(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v, void *field)
+{
+	char number[24], shown[CFG_SHOW_LEN];
+	const char *text = v->string;
+
+	if (v->setting == NULL || (text != NULL && text[0] == '\0'))
+		return 0;
+#ifndef GW_METRICS
+	return cfg_fail(p, v->setting,
+			"%s: this gateway was built without metrics: build it with -Dmetrics=enabled, "
+			"or leave the key out",
+			k->name);
+#endif
+	if (text == NULL) {
+		snprintf(number, sizeof(number), "%lld", (long long)v->number);
+		text = number;
+	}
+	if (gw_listen_parse(text, field) != 0)
+		return cfg_fail(p, v->setting,
+				"%s \"%s\" is not an address with a port, like \"127.0.0.1:9470\" or "
+				"\"[::1]:9470\", nor a port alone",
+				k->name, cfg_show(text, shown));
 	return 0;
 }
 
@@ -330,6 +357,7 @@ type_ok(const struct cfg_key *k, const config_setting_t *s)
 	case CFG_NUMBER:
 	case CFG_WORD:
 	case CFG_PORTS:
+	case CFG_LISTEN:
 		return number || s->type == CONFIG_TYPE_STRING;
 	case CFG_PORT_ADDRS:
 		return s->type == CONFIG_TYPE_ARRAY || s->type == CONFIG_TYPE_LIST;
@@ -350,6 +378,7 @@ cfg_set(struct cfg_parse *p, const struct cfg_key *k, const struct cfg_value *v,
 			[CFG_STRING] = set_string,
 			[CFG_PATH] = set_string,
 			[CFG_ADDR] = set_addr,
+			[CFG_LISTEN] = set_listen,
 			[CFG_NET] = set_net,
 			[CFG_PORT_ADDRS] = set_port_addrs,
 			[CFG_PORTS] = set_ports,

@@ -43,6 +43,7 @@ general(struct gw_doc *doc, const struct gw *gw)
 {
 	const struct gw_config *cfg = &gw->cfg;
 	struct gw_table *t = gw_doc_facts(doc, "gateway", NULL);
+	char listen[GW_ADDR_STRLEN];
 
 	gw_fact(t, "file", "file", GW_KIND_TEXT);
 	gw_cell_text(t, cfg->file);
@@ -60,6 +61,13 @@ general(struct gw_doc *doc, const struct gw *gw)
 	gw_cell_text(t, cfg->ike_socket);
 	gw_fact(t, "ike_tunnels", "ike_tunnels", GW_KIND_COUNT);
 	gw_cell_num(t, cfg->ike_tunnels);
+	gw_fact(t, "metrics_listen", "metrics_listen", GW_KIND_TEXT);
+	gw_cell_text(t,
+			cfg->metrics_listen.addr.family != 0
+					? gw_listen_text(&cfg->metrics_listen, listen)
+					: NULL);
+	gw_fact(t, "metrics_sas", "metrics_sas", GW_KIND_BOOL);
+	gw_cell_bool(t, cfg->metrics_sas);
 	gw_fact(t, "idle_sleep_us", "idle_sleep_us", GW_KIND_COUNT);
 	gw_cell_num(t, cfg->idle_sleep_us);
 	gw_fact(t, "max_sas", "max_sas", GW_KIND_COUNT);

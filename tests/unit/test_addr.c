@@ -114,6 +114,51 @@ test_families(void **state)
 	assert_false(gw_addr_equal(&v4.addr, &v6.addr));
 }
 
+static void
+test_listen(void **state)
+{
+	static const struct {
+		const char *text, *shown; /* shown NULL: refused */
+	} rows[] = {
+			{"127.0.0.1:9470", "127.0.0.1:9470"},
+			{"0.0.0.0:1", "0.0.0.0:1"},
+			{"[::1]:9470", "[::1]:9470"},
+			{"[2001:db8:1111:2222:3333:4444:5555:6666]:65535",
+					"[2001:db8:1111:2222:3333:4444:5555:6666]:65535"},
+			{"9470", "127.0.0.1:9470"},
+			{"", NULL},
+			{":", NULL},
+			{":9470", NULL},
+			{"0", NULL},
+			{"127.0.0.1", NULL},
+			{"127.0.0.1:", NULL},
+			{"127.0.0.1:0", NULL},
+			{"127.0.0.1:65536", NULL},
+			{"127.0.0.1:99999999999", NULL},
+			{"127.0.0.1:+80", NULL},
+			{"127.0.0.1:80 ", NULL},
+			{"[127.0.0.1]:80", NULL},
+			{"::1:9470", NULL},
+			{"[::1]9470", NULL},
+			{"[::1", NULL},
+			{"[]:80", NULL},
+			{"localhost:80", NULL},
+			{"[1111111111111111111111111111111111111111111111111111111111111111]:80",
+					NULL},
+	};
+	struct gw_listen l;
+	char buf[GW_ADDR_STRLEN];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int rc = gw_listen_parse(rows[i].text, &l);
+
+		if ((rc == 0) != (rows[i].shown != NULL))
+			fail_msg("\"%s\": %d", rows[i].text, rc);
+		if (rc == 0)
+			assert_string_equal(gw_listen_text(&l, buf), rows[i].shown);
+	}
+}
+
 int
 main(void)
 {
@@ -122,6 +167,7 @@ main(void)
 			cmocka_unit_test(test_none),
 			cmocka_unit_test(test_every_length),
 			cmocka_unit_test(test_families),
+			cmocka_unit_test(test_listen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

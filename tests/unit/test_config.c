@@ -265,6 +265,23 @@ static const struct {
 	{"state_file = \"state\";", "", "gw.conf:12: SAs with static keys need a state file, or a restart uses IVs again; add:"},
 	{"state_file = \"state\";", "allow_iv_reuse = true;", NULL},
 	{"workers = 2;", "console = \"\"; max_sas = 16; mbufs = 4096; icmp_rate = 0;", NULL},
+	{"workers = 2;", "metrics_listen = \"\"; metrics_sas = false;", NULL},
+#ifdef GW_METRICS
+	{"workers = 2;", "metrics_listen = \"127.0.0.1:9470\";", NULL},
+	{"workers = 2;", "metrics_listen = \"[::1]:9470\";", NULL},
+	{"workers = 2;", "metrics_listen = 9470;", NULL},
+	{"workers = 2;", "metrics_listen = \"localhost:9470\";",
+		"gw.conf:2: metrics_listen \"localhost:9470\" is not an address with a port, like \"127.0.0.1:9470\" or \"[::1]:9470\", nor a port alone"},
+	{"workers = 2;", "metrics_listen = \"::1:9470\";", "gw.conf:2: metrics_listen \"::1:9470\" is not"},
+	{"workers = 2;", "metrics_listen = 65536;", "gw.conf:2: metrics_listen \"65536\" is not"},
+	{"workers = 2;", "metrics_listen = -1;", "gw.conf:2: metrics_listen \"-1\" is not"},
+	{"workers = 2;", "metrics_listen = \"" KEY_OUT "\";", "gw.conf:2: metrics_listen \"[...]\" is not"},
+	{"workers = 2;", "metrics_listen = true;", "gw.conf:2: metrics_listen wants an address and a port"},
+#else
+	{"workers = 2;", "metrics_listen = 9470;",
+		"gw.conf:2: metrics_listen: this gateway was built without metrics: build it with -Dmetrics=enabled"},
+#endif
+	{"workers = 2;", "metrics_sas = 1;", "gw.conf:2: metrics_sas wants true or false"},
 };
 /* clang-format on */
 

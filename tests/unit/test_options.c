@@ -69,6 +69,8 @@ test_run(void **state)
 	assert_int_equal(opt.mode, GW_MODE_CONSOLE_DOC);
 	must("gw --counters-doc", &opt);
 	assert_int_equal(opt.mode, GW_MODE_COUNTERS_DOC);
+	must("gw --metrics-doc", &opt);
+	assert_int_equal(opt.mode, GW_MODE_METRICS_DOC);
 	must("gw --print-ena-devargs", &opt);
 	assert_int_equal(opt.mode, GW_MODE_ENA_DEVARGS);
 }
