@@ -31,7 +31,7 @@
 #define BACKLOG 16
 /** Of a client: its request's head and a piece of its answer. */
 #define CLIENT_MEMORY (32 * 1024)
-#define PIECE (8 * 1024)
+#define PIECE (16 * 1024)
 /** Seconds in which a client neither says nor takes anything. */
 #define IDLE_S 5
 /** From its connection to its end; shorter where others wait for a place. */

@@ -99,6 +99,7 @@ static void
 put_value(const struct gw_metric *m, const void *object, struct gw_text *out)
 {
 	const void *v = (const char *)object + m->offset;
+	char real[32];
 
 	switch (m->value) {
 	case GW_METRIC_U64:
@@ -108,7 +109,9 @@ put_value(const struct gw_metric *m, const void *object, struct gw_text *out)
 		gw_metrics_number(out, *(const uint32_t *)v);
 		break;
 	case GW_METRIC_REAL:
-		gw_text_printf(out, "%.13g", *(const double *)v);
+		/* not gw_text_printf(), which formats twice: each SA has one */
+		snprintf(real, sizeof(real), "%.13g", *(const double *)v);
+		gw_text_puts(out, real);
 		break;
 	case GW_METRIC_BOOL:
 		gw_text_add(out, *(const bool *)v ? "1" : "0", 1);

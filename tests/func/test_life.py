@@ -473,6 +473,7 @@ class CommandLine(GatewayTest):
         for option, word in (("--help", "--make-tunnel"), ("--version", "dpdk-pcpu-gw"),
                              ("--config-doc", "state_file"), ("--console-doc", "show workers"),
                              ("--counters-doc", "no_policy"),
+                             ("--metrics-doc", "pcpu_gw_worker_rx_total"),
                              ("--print-ena-devargs", "miss_txc_to=5")):
             done = self.call(option)
             self.assertEqual(done.returncode, 0)
