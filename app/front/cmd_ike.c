@@ -48,7 +48,7 @@ facts(struct gw_doc *doc, const struct gw *gw, const struct gw_ike_status *s)
 #define _(name, heading, what) fact_num(t, #name, heading, s->name);
 	GW_IKE_FOREACH_NOW(_)
 #undef _
-	gw_fact(t, "stale_left_s", "  which go in s at the latest", GW_KIND_SECONDS);
+	gw_fact(t, "stale_left_s", "stale SAs: s left", GW_KIND_SECONDS);
 	if (s->stale_left_s > 0)
 		gw_cell_real(t, s->stale_left_s);
 	else
