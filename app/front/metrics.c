@@ -28,7 +28,7 @@
 #include "metrics_text.h"
 
 #define MAX_CLIENTS 8
-#define BACKLOG 16
+#define BACKLOG 64
 /** Of a client: its request's head and a piece of its answer. */
 #define CLIENT_MEMORY (32 * 1024)
 #define PIECE (16 * 1024)
