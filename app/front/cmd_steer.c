@@ -43,6 +43,27 @@ sum_facts(struct gw_doc *doc, const struct gw *gw)
 	percent_cell(t, c.esp_owned, c.handed_off_esp);
 }
 
+/** What is known of how a port hashes plain ESP. */
+static void
+esp_cell(struct gw_table *t, const struct gw_steer_rss_state *rss)
+{
+	static const char *const words[] = {
+			[GW_STEER_ESP_UNKNOWN] = "not known",
+			[GW_STEER_ESP_SPI] = "by SPI",
+			[GW_STEER_ESP_ADDRS] = "by addresses and SPI",
+	};
+	const char *ip4 = words[rss->esp4.by], *ip6 = words[rss->esp6.by];
+
+	if (rss->esp4.by == rss->esp6.by)
+		gw_cell_text(t, ip4);
+	else if (rss->esp6.by == GW_STEER_ESP_UNKNOWN)
+		gw_cell_fmt(t, "%s (IPv4)", ip4);
+	else if (rss->esp4.by == GW_STEER_ESP_UNKNOWN)
+		gw_cell_fmt(t, "%s (IPv6)", ip6);
+	else
+		gw_cell_fmt(t, "%s (IPv4), %s (IPv6)", ip4, ip6);
+}
+
 static void
 port_table(struct gw_doc *doc, const struct gw *gw)
 {
@@ -52,6 +73,7 @@ port_table(struct gw_doc *doc, const struct gw *gw)
 			{"queues", "queues", GW_KIND_COUNT},
 			{"sas", "SAs", GW_KIND_COUNT},
 			{"key", "RSS key", GW_KIND_TEXT},
+			{"esp", "ESP", GW_KIND_TEXT},
 			{"reta_size", "RETA", GW_KIND_COUNT},
 			{"reta_writes", "writes", GW_KIND_COUNT},
 			{"moved", "SAs moved", GW_KIND_COUNT},
@@ -67,6 +89,7 @@ port_table(struct gw_doc *doc, const struct gw *gw)
 		gw_cell_num(t, gw->port[i].n_rxq);
 		gw_cell_num(t, sp->n_sas);
 		gw_cell_text(t, sp->rss.has_key ? "known" : "not known");
+		esp_cell(t, &sp->rss);
 		if (sp->rss.has_reta)
 			gw_cell_num(t, sp->rss.reta_size);
 		else

@@ -123,12 +123,20 @@ queue_of(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
 	return sp->rss.reta[sa->hash & (sp->rss.reta_size - 1u)];
 }
 
-/** By its tuple, where the NIC has not said. */
+/** By its tuple or its SPI, where the NIC has not said. */
 static void
 rehash(const struct gw_steer_port *sp, struct gw_steer_sa *sa)
 {
 	if (!sa->nic_hash)
-		sa->has_hash = hash_of(&sp->rss, &sa->tuple, &sa->hash);
+		sa->has_hash = hash_of(&sp->rss, &sa->tuple, &sa->hash) ||
+				gw_steer_esp_hash(&sp->rss, &sa->tuple, sa->spi, &sa->hash);
+}
+
+static void
+rehash_all(const struct gw_steer_port *sp)
+{
+	for (unsigned int i = 0; i < sp->n_sas; i++)
+		rehash(sp, sp->sas[i]);
 }
 
 /** Something has changed: what was counted before says nothing any more. */
@@ -334,9 +342,9 @@ static void
 distrust_key(struct gw_steer_port *sp)
 {
 	sp->rss.has_key = false;
+	gw_steer_esp_forget(&sp->rss);
 	gw_steer_rss_note(&sp->rss, "packets are not hashed with the key that was read");
-	for (unsigned int i = 0; i < sp->n_sas; i++)
-		rehash(sp, sp->sas[i]);
+	rehash_all(sp);
 }
 
 bool
@@ -357,6 +365,8 @@ gw_steer_saw(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct gw_s
 		unsettle(sa);
 	sa->has_hash = sa->nic_hash = true;
 	sa->hash = seen->hash;
+	if (gw_steer_esp_saw(&sp->rss, seen, sa->spi))
+		rehash_all(sp);
 	if (!odd)
 		return true;
 	gw_error_set(err, NULL, 0,
@@ -366,6 +376,15 @@ gw_steer_saw(struct gw_steer_port *sp, struct gw_steer_sa *sa, const struct gw_s
 	return false;
 }
 
+/** Is it for the table that an SA is where it is? Without writing it, too, if by its SPI. */
+static bool
+is_by_table(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
+{
+	uint16_t queue;
+
+	return sp->ops == &gw_steer_rss || gw_steer_esp_queue(sp, &sa->tuple, sa->spi, &queue);
+}
+
 /** It is made for its queue, and that must be its doing: its packets land there, or it lies. */
 static bool
 is_promised(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
@@ -373,8 +392,7 @@ is_promised(const struct gw_steer_port *sp, const struct gw_steer_sa *sa)
 	if (sa->rule != NULL)
 		return true;
 	/* an unseen tuple need not be that of its packets */
-	return sp->ops == &gw_steer_rss && (sa->seen || sa->nic_hash) &&
-			queue_of(sp, sa) == sa->queue;
+	return is_by_table(sp, sa) && (sa->seen || sa->nic_hash) && queue_of(sp, sa) == sa->queue;
 }
 
 /**
@@ -413,6 +431,14 @@ doubt(struct gw_steer_port *sp, struct gw_steer_sa *sa, struct gw_error *err)
 		return false;
 	}
 	if (!is_promised(sp, sa) || !fails_widely(sp))
+		return false;
+	if (sa->rule == NULL) {
+		/* no SPI is chosen by it any more */
+		sp->rss.lies = true;
+		gw_steer_esp_forget(&sp->rss);
+		rehash_all(sp);
+	}
+	if (sp->ops == &gw_steer_soft)
 		return false;
 	snprintf(why, sizeof(why),
 			"%s for SA 0x%08x leads to queue %u, its packets land on queue %u",

@@ -67,6 +67,21 @@ struct gw_steer_seen {
 	uint32_t hash; /* has_hash: by the NIC */
 };
 
+/** What a NIC hashes of plain ESP. No flag says it for sure: authentic packets do. */
+enum gw_steer_esp_by {
+	GW_STEER_ESP_UNKNOWN, /* neither of these, or too few packets were seen */
+	GW_STEER_ESP_SPI, /* the SPI alone */
+	GW_STEER_ESP_ADDRS, /* addresses and SPI */
+};
+
+/** What is known of it, for one family of addresses. */
+struct gw_steer_esp {
+	enum gw_steer_esp_by by;
+	enum gw_steer_esp_by maybe; /* what the last packet fitted */
+	uint32_t spi; /* its SPI */
+	uint8_t doubt; /* grows with each packet that does not fit, fades with those that do */
+};
+
 /** How a port spreads packets by RSS, as far as it can be read. */
 struct gw_steer_rss_state {
 	bool has_key; /* key predicts: no packet has shown otherwise */
@@ -79,6 +94,8 @@ struct gw_steer_rss_state {
 	uint16_t home[IPSEC_PCPU_MAX_RETA]; /* as it was when the port was started */
 	unsigned int refused; /* writes that failed, in a row */
 	unsigned int writes; /* how often it was written since the port was started */
+	bool lies; /* packets land elsewhere than the table says */
+	struct gw_steer_esp esp4, esp6; /* learned since the port was started */
 	char text[160]; /* what cannot be done, and why; "": all can */
 };
 
@@ -234,6 +251,33 @@ void gw_steer_followed(struct gw_steer_port *sp, struct gw_steer_sa *sa, uint64_
  */
 bool gw_steer_predict(const struct gw_steer_port *sp, const struct ipsec_pcpu_tuple *tuple,
 		uint32_t *hash, uint16_t *queue, struct gw_error *why);
+
+/* steer_esp.c: plain ESP */
+
+/** What RSS makes of a packet with this SPI; false: not to be known. */
+bool gw_steer_esp_hash(const struct gw_steer_rss_state *rss, const struct ipsec_pcpu_tuple *tuple,
+		uint32_t spi, uint32_t *hash);
+
+/** An authentic packet came with a hash by the NIC. True: other hashes are known now. */
+bool gw_steer_esp_saw(
+		struct gw_steer_rss_state *rss, const struct gw_steer_seen *seen, uint32_t spi);
+
+/** All that was learned of it is of no use. */
+void gw_steer_esp_forget(struct gw_steer_rss_state *rss);
+
+/** Could it become known, but is not? Then looking at packets is worth while. */
+bool gw_steer_esp_is_open(const struct gw_steer_port *sp, uint8_t family);
+
+/**
+ * The queue that plain ESP with this SPI lands on. False: not to be known, or another method
+ * than RSS leads it to where its owner is.
+ */
+bool gw_steer_esp_queue(const struct gw_steer_port *sp, const struct ipsec_pcpu_tuple *tuple,
+		uint32_t spi, uint16_t *queue);
+
+/** The first SPI of a range whose packets land on @p queue; 0: none, or not to be known. */
+uint32_t gw_steer_esp_find(const struct gw_steer_port *sp, const struct ipsec_pcpu_tuple *tuple,
+		uint16_t queue, const struct ipsec_pcpu_range *range);
 
 /* steer_rss.c: for steer.c, and tests */
 

@@ -83,7 +83,8 @@ ipsec_pcpu_rss_queue(const struct ipsec_pcpu_rss *rss, uint32_t hash)
 }
 
 /**
- * The RSS hash of ESP on NICs that have it (RTE_ETH_RSS_ESP).
+ * The RSS hash of ESP on NICs that have it (RTE_ETH_RSS_ESP). Which of the two a NIC makes no
+ * flag says for sure: the hash of an authentic packet does.
  *
  * @param addrs
  *   Addresses that are hashed before the SPI; NULL: the SPI alone.

@@ -38,6 +38,7 @@ static struct {
 	bool lies; /* reads back what was written, and spreads as before */
 	bool other_key; /* hashes with another one */
 	bool no_hash; /* packets come without */
+	enum gw_steer_esp_by esp; /* what is hashed of plain ESP; unknown: what stands there */
 	unsigned int n_reads, n_writes, n_groups;
 	uint16_t spread[8192]; /* lies: what it goes by */
 } nic;
@@ -246,7 +247,7 @@ set_up_sa(unsigned int i, uint16_t queue)
 	inet_pton(AF_INET6, "2001:db8::2", &sa[i].tuple.daddr);
 }
 
-static void
+static inline void
 add_sas(unsigned int n, unsigned int n_workers)
 {
 	for (unsigned int i = 0; i < n; i++) {
@@ -259,8 +260,11 @@ static uint32_t
 real_hash(const struct gw_steer_sa *s)
 {
 	static const uint8_t other[IPSEC_PCPU_RSS_KEY_LEN] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+	const uint8_t *key = nic.other_key ? other : nic.key;
 
-	return softrss(nic.other_key ? other : nic.key, &s->tuple);
+	if (s->tuple.dport != 0 || nic.esp == GW_STEER_ESP_UNKNOWN)
+		return softrss(key, &s->tuple);
+	return softrss_word(key, nic.esp == GW_STEER_ESP_ADDRS ? &s->tuple : NULL, s->spi);
 }
 
 /** Where an SA's packets really land. */
@@ -294,7 +298,7 @@ judge_odd(struct gw_steer_sa *s, unsigned int n)
 	return gw_steer_judge(&sp, s, packets[i], foreign[i], (uint16_t)((s->queue + 1) % 4), &err);
 }
 
-static unsigned int
+static inline unsigned int
 n_right(void)
 {
 	unsigned int n = 0;
