@@ -55,6 +55,8 @@ struct gw_sa_ike {
 	bool renewed; /* there is a successor */
 	bool paired; /* gw_sa.pair was set once */
 	bool any_sport; /* inbound, in UDP: from any port of the peer's */
+	bool by_spi; /* inbound: its SPI was chosen so that its packets land on spi_worker */
+	uint16_t spi_worker;
 	bool soft_said, hard_said; /* which of its ends IKE has been told of */
 	uint64_t soft_bytes, soft_packets; /* 0: none; hard limits are in prm */
 	uint64_t soft_s, hard_s; /* IKE's own limits, for the console; 0: none */

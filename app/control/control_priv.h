@@ -138,6 +138,10 @@ void gw_steering_add(struct gw *gw, struct gw_sa *sa);
 void gw_steering_del(struct gw *gw, struct gw_sa *sa);
 /** An inbound SA has come to another worker. */
 void gw_steering_moved(struct gw *gw, struct gw_sa *sa);
+/** The port that packets to an address of ours come in by; GW_NONE: packets will tell. */
+uint16_t gw_steering_port_to(const struct gw *gw, const struct gw_addr *local);
+/** Learn from packets at once, but not more often than is of use: some messages to workers. */
+void gw_steering_look(struct gw *gw);
 /** Once a second, after gw_stats_tick(): look where packets landed, and do what is to be done. */
 void gw_steering_tick(struct gw *gw);
 

@@ -110,8 +110,15 @@ int gw_ike_sync_end(struct gw *gw, struct gw_error *err);
 /** The connection is gone; everything stays. */
 void gw_ike_gone(struct gw *gw);
 
-/** A new inbound SPI, taken for 165 s or until gw_ike_sa_del(). */
-int gw_ike_alloc_spi(struct gw *gw, uint32_t *spi, struct gw_error *err);
+/**
+ * A new inbound SPI, taken for 165 s or until gw_ike_sa_del(). Where plain ESP is spread by its
+ * SPI it is one that lands on a worker with few SAs of the peer, see ike_spi.c.
+ *
+ * @param peer, local
+ *   Who is to send with it, and to where.
+ */
+int gw_ike_alloc_spi(struct gw *gw, const struct gw_addr *peer, const struct gw_addr *local,
+		uint32_t *spi, struct gw_error *err);
 
 /** -EEXIST: its SPI or its key is another SA's; -ENOSPC: too many. */
 int gw_ike_sa_add(struct gw *gw, const struct gw_ike_new_sa *sa, struct gw_error *err);

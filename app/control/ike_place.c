@@ -150,9 +150,10 @@ gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa)
 				t->sas[i]->prm.pcpu == next->prm.pcpu)
 			t->sas[i]->ike->renewed = false;
 	next->prm.pcpu = worker;
-	if (next->prm.dir == IPSEC_PCPU_IN)
+	/* one that is where its SPI leads its packets stays there */
+	if (next->prm.dir == IPSEC_PCPU_IN && !next->ike->by_spi)
 		rc = gw_sa_move(gw, t, IPSEC_PCPU_IN, next->prm.spi, sa->worker, &err);
-	else
+	else if (next->prm.dir == IPSEC_PCPU_OUT)
 		next->placed = sa->placed; /* gw_sas_forget() places what is left */
 	if (rc < 0)
 		GW_LOG(WARNING, "tunnel %s: %s", t->cfg->name, err.text);

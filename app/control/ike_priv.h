@@ -43,6 +43,10 @@ struct gw_ike_rule {
 struct gw_ike_spi {
 	uint32_t spi; /* 0: free */
 	uint64_t until; /* CLOCK_MONOTONIC, nanoseconds */
+	uint16_t worker; /* that it was chosen for; GW_NONE: none, and what follows is not set */
+	uint16_t port; /* that was chosen by */
+	struct gw_addr peer;
+	uint32_t renews; /* the SPI of the SA that it was given out for; 0: of none */
 };
 
 /** SPIs that are given out at a time and not in use yet. */
@@ -68,6 +72,7 @@ struct gw_ike {
 	bool unapplied; /* policies have changed since workers were told of them */
 	uint64_t retry_at; /* not before then, after they could not be; 0: at once */
 	struct gw_ike_spi spi[GW_IKE_MAX_SPIS];
+	unsigned int n_spis; /* the first ones; behind them all are free */
 	uint64_t key[GW_IKE_MAX_KEYS]; /* the beginnings of their key_id, a ring */
 	unsigned int n_keys; /* ever */
 	bool hold_timer; /* an SA is held back, see place.c */
@@ -144,6 +149,17 @@ struct gw_sa *gw_ike_unpaired(const struct gw_tunnel *t, uint32_t cpu, bool init
 void gw_ike_fill_gap(struct gw *gw, struct gw_tunnel *t, const struct gw_sa *sa);
 /** Where IKE has drawn a port by lot: one that suits the peer's NIC, or the one that was. */
 int gw_ike_choose_sport(const struct gw_tunnel *t, struct gw_config_sa *csa, struct gw_error *err);
+
+/* ike_spi.c */
+
+/** Give an SPI back, or it is in use now. False: it is not one that was given out. */
+bool gw_ike_spi_free(struct gw_ike *ike, uint32_t spi);
+/**
+ * Does an inbound SA's SPI, not in use yet, still lead its packets to the worker that it was
+ * chosen for? False also where it was chosen for none.
+ */
+bool gw_ike_spi_lands(
+		const struct gw *gw, const struct ipsec_pcpu_sa_params *prm, uint16_t *worker);
 
 /* ike_sa.c */
 

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* SAs of IKE: SPIs, how SAs come, what they do, how they end. */
+/* SAs of IKE: how they come, what they do, how they end. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "../log.h"
 #include "ike_priv.h"
 
-/** As strongSwan's kernel interfaces: Linux's tools and people know them by their beginning. */
-#define SPI_FIRST UINT32_C(0xc0000000)
-#define SPI_MASK UINT32_C(0x0fffffff)
-#define SPI_NS (165 * GW_NS_PER_S)
 /** How long an SA is held back at most, and how often is looked. */
 #define HELD_NS GW_NS_PER_S
 #define HELD_MS 20
@@ -21,61 +16,6 @@
 #define CHARON_NS (3 * GW_NS_PER_S)
 /** Lines of SAs at their end, in one round. */
 #define MAX_ENDS_LOGGED 10
-
-/* SPIs */
-
-static struct gw_ike_spi *
-find_spi(struct gw_ike *ike, uint32_t spi)
-{
-	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
-		if (ike->spi[i].spi == spi)
-			return &ike->spi[i];
-	return NULL;
-}
-
-static struct gw_ike_spi *
-spi_place(struct gw_ike *ike, uint64_t now)
-{
-	for (unsigned int i = 0; i < GW_IKE_MAX_SPIS; i++)
-		if (ike->spi[i].spi == 0 || ike->spi[i].until <= now)
-			return &ike->spi[i];
-	return NULL;
-}
-
-int
-gw_ike_alloc_spi(struct gw *gw, uint32_t *spi, struct gw_error *err)
-{
-	uint64_t now = gw_now_ns();
-	struct gw_ike_spi *place = spi_place(gw->ike, now);
-	uint32_t random;
-
-	if (place == NULL) {
-		gw_error_set(err, NULL, 0, "%u SPIs are given out and not in use yet",
-				GW_IKE_MAX_SPIS);
-		return -ENOSPC;
-	}
-	do {
-		if (getrandom(&random, sizeof(random), 0) != sizeof(random)) {
-			gw_error_set(err, NULL, 0, "no random number: %s", strerror(errno));
-			return -EIO;
-		}
-		*spi = SPI_FIRST | (random & SPI_MASK);
-	} while (gw_inbound_has(gw, *spi) || find_spi(gw->ike, *spi) != NULL);
-	*place = (struct gw_ike_spi){*spi, now + SPI_NS};
-	gw->ike->counts.spis_allocated++;
-	return 0;
-}
-
-static bool
-give_spi_back(struct gw_ike *ike, uint32_t spi)
-{
-	struct gw_ike_spi *s = find_spi(ike, spi);
-
-	if (s == NULL)
-		return false;
-	*s = (struct gw_ike_spi){0};
-	return true;
-}
 
 /* Finding */
 
@@ -269,7 +209,7 @@ added(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 
 	gw_ike_note_renewed(t, sa);
 	if (sa->prm.dir == IPSEC_PCPU_IN) {
-		give_spi_back(gw->ike, sa->prm.spi);
+		gw_ike_spi_free(gw->ike, sa->prm.spi);
 		return;
 	}
 	if (in != NULL) {
@@ -303,6 +243,7 @@ install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
 			.soft_s = sa->soft_s,
 			.hard_s = sa->hard_s};
 	memcpy(info->name, sa->name, sizeof(info->name));
+	info->by_spi = gw_ike_spi_lands(gw, &csa->prm, &info->spi_worker);
 	hold_back(gw, t, csa, sa, &held);
 	remember_key(gw, &csa->prm);
 	rc = gw_sa_install(gw, t, csa, info, held, err);
@@ -420,7 +361,7 @@ gw_ike_sa_del(struct gw *gw, const struct gw_ike_sa_key *id, struct gw_error *er
 	int rc;
 
 	if (sa == NULL)
-		return give_spi_back(gw->ike, id->spi) ? 0 : no_sa(id, err);
+		return gw_ike_spi_free(gw->ike, id->spi) ? 0 : no_sa(id, err);
 	rc = gw_ike_sa_take(gw, &gw->tunnel[sa->tunnel], sa, err);
 	if (rc < 0)
 		return rc;

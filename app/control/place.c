@@ -318,14 +318,17 @@ gw_place_outbound(struct gw *gw, struct gw_tunnel *t)
 /* Inbound */
 
 /**
- * An inbound SA: where its predecessor is; else on the worker of its number (R2: the
- * peer may have more CPUs than we have workers).
+ * An inbound SA: where its SPI leads its packets, if it was chosen for that: whatever else would
+ * be said of it, they come there, and its number is what it is. Else where its predecessor is;
+ * else on the worker of its number (R2: the peer may have more CPUs than we have workers).
  */
 static uint16_t
 inbound_worker(const struct gw *gw, const struct gw_tunnel *t, const struct gw_sa *sa)
 {
 	const struct gw_sa *old = predecessor(t, sa);
 
+	if (sa->ike != NULL && sa->ike->by_spi)
+		return sa->ike->spi_worker;
 	if (old != NULL && old->worker != GW_NONE)
 		return old->move != GW_MOVE_NONE ? old->placed : old->worker;
 	return sa->prm.pcpu == IPSEC_PCPU_ANY ? fallback_worker(gw, t)

@@ -15,11 +15,14 @@
 
 /** Looks in a row that find an SA on another port until it is steered there: uplinks take turns. */
 #define ELSEWHERE_LOOKS 3
+/** Looks between ticks are at least so far apart. */
+#define LOOK_NS (GW_NS_PER_S / 20)
 
 struct gw_steering {
 	struct gw_steer_port port[GW_MAX_PORTS];
 	bool changed[GW_MAX_PORTS]; /* something is to be planned for */
 	struct gw_observed observed[GW_MAX_WORKERS][GW_OBSERVED_MAX];
+	uint64_t looked; /* gw_steering_look(); CLOCK_MONOTONIC, nanoseconds */
 };
 
 const struct gw_steer_port *
@@ -39,18 +42,17 @@ has_address(const struct gw_config_port *port, const struct gw_addr *addr)
 	return false;
 }
 
-/** The port that the tunnel's own address is on; GW_NONE: packets will tell. */
-static uint16_t
-port_of(const struct gw *gw, const struct gw_tunnel *t)
+uint16_t
+gw_steering_port_to(const struct gw *gw, const struct gw_addr *local)
 {
 	const struct gw_nexthop *nh;
 
 	for (unsigned int i = 0; i < gw->n_ports; i++)
-		if (has_address(&gw->cfg.ports[i], &t->cfg->local))
+		if (has_address(&gw->cfg.ports[i], local))
 			return (uint16_t)i;
 	if (gw->view == NULL)
 		return GW_NONE;
-	nh = gw_view_route(gw->view, &t->cfg->local);
+	nh = gw_view_route(gw->view, local);
 	return nh->kind == GW_NH_LOCAL && nh->port < gw->n_ports ? nh->port : GW_NONE;
 }
 
@@ -109,7 +111,7 @@ gw_steering_add(struct gw *gw, struct gw_sa *sa)
 
 	if (gw->steering == NULL || sa->prm.dir != IPSEC_PCPU_IN || sa->steer != NULL)
 		return;
-	port = port_of(gw, &gw->tunnel[sa->tunnel]);
+	port = gw_steering_port_to(gw, &gw->tunnel[sa->tunnel].cfg->local);
 	if (port == GW_NONE)
 		return;
 	tuple_of(&sa->prm, &tuple);
@@ -373,6 +375,17 @@ gather(struct gw *gw)
 	for (unsigned int w = 0; w < gw->n_workers; w++)
 		for (int i = 0; to[w] && i < m[w].result; i++)
 			learn(gw, &gw->steering->observed[w][i]);
+}
+
+void
+gw_steering_look(struct gw *gw)
+{
+	uint64_t now = gw_now_ns();
+
+	if (gw->steering == NULL || now - gw->steering->looked < LOOK_NS)
+		return;
+	gw->steering->looked = now;
+	gather(gw);
 }
 
 static void

@@ -181,10 +181,11 @@ hello(struct client *c, const struct gw_ike_request *req, struct ike_reply *repl
 }
 
 static int
-alloc_spi(struct gw *gw, struct ike_reply *reply, struct gw_error *err)
+alloc_spi(struct gw *gw, const struct gw_ike_request *req, struct ike_reply *reply,
+		struct gw_error *err)
 {
 	uint32_t spi;
-	int rc = gw_ike_alloc_spi(gw, &spi, err);
+	int rc = gw_ike_alloc_spi(gw, &req->u.alloc_spi.src, &req->u.alloc_spi.dst, &spi, err);
 
 	if (rc == 0)
 		reply->spi = rte_cpu_to_be_32(spi);
@@ -205,7 +206,7 @@ serve(struct client *c, const struct gw_ike_request *req, struct ike_reply *repl
 	}
 	switch (req->type) {
 	case IKE_ALLOC_SPI:
-		return alloc_spi(gw, reply, err);
+		return alloc_spi(gw, req, reply, err);
 	case IKE_SA_ADD:
 		return gw_ike_sa_add(gw, &req->u.new_sa, err);
 	case IKE_SA_UPDATE:

@@ -263,6 +263,7 @@ static void
 rss_describe(const struct gw_steer_port *sp, const struct gw_steer_sa *sa, char *out, size_t len)
 {
 	const struct gw_steer_rss_state *rss = &sp->rss;
+	const char *by = sa->tuple.dport != 0 ? " (by its tuple)" : " (by its SPI)";
 	uint32_t entry;
 
 	if (len > 0)
@@ -271,7 +272,7 @@ rss_describe(const struct gw_steer_port *sp, const struct gw_steer_sa *sa, char 
 		return;
 	entry = sa->hash & (rss->reta_size - 1u);
 	snprintf(out, len, "hash 0x%08x -> entry %u -> queue %u%s", sa->hash, entry,
-			rss->reta[entry], sa->nic_hash ? "" : " (by its tuple)");
+			rss->reta[entry], sa->nic_hash ? "" : by);
 }
 
 const struct gw_steer_ops gw_steer_rss = {

@@ -448,11 +448,7 @@ step_stall(void)
 static void
 step_spi(void)
 {
-	struct gw_error err;
-	uint32_t spi;
-
-	assert_int_equal(gw_ike_alloc_spi(&site.gw, &spi, &err), 0);
-	ike_remove(IPSEC_PCPU_IN, spi);
+	ike_remove(IPSEC_PCPU_IN, ike_alloc_spi());
 }
 
 /* What is to hold after each */

@@ -377,8 +377,9 @@ ike_sa_params(struct gw_ike_new_sa *sa, const struct ike_pair *p, enum ipsec_pcp
 	memset(sa, 0, sizeof(*sa));
 	peer_sa_params(&sa->prm, dir, dir == IPSEC_PCPU_IN ? p->in : p->out, p->number);
 	sa->prm.pcpu = p->cpu;
-	sa->prm.encap_sport = p->sport;
-	sa->choose_sport = dir == IPSEC_PCPU_OUT && p->sport != 4500;
+	if (sa->prm.encap_dport != 0)
+		sa->prm.encap_sport = p->sport;
+	sa->choose_sport = dir == IPSEC_PCPU_OUT && sa->prm.encap_dport != 0 && p->sport != 4500;
 	sa->any_sport = dir == IPSEC_PCPU_IN && p->any_sport;
 	sa->reqid = p->reqid;
 	sa->initiator = p->initiator;
@@ -403,12 +404,22 @@ add(const struct ike_pair *p, enum ipsec_pcpu_dir dir)
 	check(gw_ike_sa_add(&site.gw, &sa, &err), &err);
 }
 
+uint32_t
+ike_alloc_spi(void)
+{
+	const struct gw_addr peer = {AF_INET, {.ip4 = PEER_ADDR}};
+	const struct gw_addr local = {AF_INET, {.ip4 = GW_ADDR}};
+	struct gw_error err;
+	uint32_t spi = 0;
+
+	check(gw_ike_alloc_spi(&site.gw, &peer, &local, &spi, &err), &err);
+	return spi;
+}
+
 void
 ike_add_in(struct ike_pair *p)
 {
-	struct gw_error err;
-
-	check(gw_ike_alloc_spi(&site.gw, &p->in, &err), &err);
+	p->in = ike_alloc_spi();
 	p->out = 0xa0000000u | ++out_spis;
 	add(p, IPSEC_PCPU_IN);
 }

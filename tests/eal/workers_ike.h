@@ -95,6 +95,8 @@ struct gw_ike_sa_key ike_key(enum ipsec_pcpu_dir dir, uint32_t spi);
 
 /** A pair to be added; nothing is done yet. */
 struct ike_pair ike_pair(unsigned int number, uint32_t cpu, bool initiator);
+/** charon asks for an inbound SPI. */
+uint32_t ike_alloc_spi(void);
 /** Half a pair, at both ends; this one, which comes first, gives both SPIs. */
 void ike_add_in(struct ike_pair *p);
 void ike_add_out(struct ike_pair *p);

@@ -16,10 +16,9 @@
 
 #include "workers_peer.h"
 
-#define OUTER_LEN (sizeof(struct rte_ipv4_hdr) + sizeof(struct rte_udp_hdr))
-
 uint32_t peer_ports;
 uint32_t peer_own_ports;
+bool peer_plain;
 
 uint16_t
 peer_sport(uint32_t spi, uint32_t ports)
@@ -52,6 +51,8 @@ peer_sa_params(struct ipsec_pcpu_sa_params *prm, enum ipsec_pcpu_dir dir, uint32
 			.encap_dport = 4500};
 	if (peer_ports != 0 && !out)
 		prm->encap_sport = peer_sport(spi, peer_ports);
+	if (peer_plain)
+		prm->encap_sport = prm->encap_dport = 0;
 	for (unsigned int i = 0; i < prm->algo->key_len; i++)
 		prm->key[i] = (spi >> i % 4 * 8) * 167 + i * 29;
 }
@@ -90,7 +91,7 @@ peer_add(struct peer *peer, enum ipsec_pcpu_dir dir, uint32_t spi, unsigned int 
 	assert_true(peer->n <= PEER_MAX_SAS);
 	peer_sa_params(&prm, dir, spi, pair);
 	prm.dir = dir == IPSEC_PCPU_OUT ? IPSEC_PCPU_IN : IPSEC_PCPU_OUT;
-	if (peer_own_ports != 0 && dir == IPSEC_PCPU_IN)
+	if (peer_own_ports != 0 && dir == IPSEC_PCPU_IN && !peer_plain)
 		prm.encap_sport = peer_sport(spi, peer_own_ports);
 	prm.replay_window = prm.dir == IPSEC_PCPU_IN ? 1024 : 0;
 	*s = (struct peer_sa){.spi = spi, .pair = pair, .dir = prm.dir, .queue = -1};
@@ -129,15 +130,21 @@ peer_seal(struct peer *peer, struct peer_sa *sa, struct rte_mbuf *m)
 	sa->packets++;
 }
 
-static bool
-is_esp(const struct rte_mbuf *m)
+/** The length of its outer headers; 0: it is none. */
+static size_t
+esp_offset(const struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
 	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(ip + 1);
 
-	return m->data_len >= OUTER_LEN + 8 && ip->version_ihl == RTE_IPV4_VHL_DEF &&
-			ip->next_proto_id == IPPROTO_UDP && ip->src_addr == GW_ADDR &&
-			ip->dst_addr == PEER_ADDR && udp->dst_port == RTE_BE16(4500);
+	if (m->data_len < sizeof(*ip) + sizeof(*udp) + 8 || ip->version_ihl != RTE_IPV4_VHL_DEF ||
+			ip->src_addr != GW_ADDR || ip->dst_addr != PEER_ADDR)
+		return 0;
+	if (ip->next_proto_id == IPPROTO_ESP)
+		return sizeof(*ip);
+	return ip->next_proto_id == IPPROTO_UDP && udp->dst_port == RTE_BE16(4500)
+			? sizeof(*ip) + sizeof(*udp)
+			: 0;
 }
 
 /** An SA has one owner, and the owner one queue: so the order of a queue is that of the SA. */
@@ -171,21 +178,23 @@ peer_unseal(struct peer *peer, struct rte_mbuf *m, unsigned int queue)
 {
 	const uint8_t *p = rte_pktmbuf_mtod(m, const uint8_t *);
 	rte_be32_t word[2];
+	size_t offset = esp_offset(m);
 	struct peer_sa *s;
 	uint8_t reason = 0;
 
-	if (!is_esp(m))
+	if (offset == 0)
 		return NULL;
 	assert_int_equal(rte_raw_cksum(p, sizeof(struct rte_ipv4_hdr)), 0xffff);
-	memcpy(word, p + OUTER_LEN, sizeof(word));
+	memcpy(word, p + offset, sizeof(word));
 	s = peer_find(peer, rte_be_to_cpu_32(word[0]));
 	if (s == NULL || s->dir != IPSEC_PCPU_IN)
 		fail_msg("a packet with the SPI 0x%x", rte_be_to_cpu_32(word[0]));
-	check_sport(s, p);
+	if (offset > sizeof(struct rte_ipv4_hdr))
+		check_sport(s, p);
 	if (!peer->unordered)
 		check_seq(s, rte_be_to_cpu_32(word[1]), queue);
 	m->l3_len = sizeof(struct rte_ipv4_hdr);
-	m->l4_len = sizeof(struct rte_udp_hdr);
+	m->l4_len = offset - sizeof(struct rte_ipv4_hdr);
 	if (ipsec_pcpu_decap_burst(peer->ctx, s->sa, &m, 1, &reason) != 1)
 		fail_msg("SA 0x%x, packet %u: %s", s->spi, s->last_seq,
 				ipsec_pcpu_drop_info[reason].name);

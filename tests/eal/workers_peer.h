@@ -43,6 +43,9 @@ struct peer {
  */
 extern uint32_t peer_ports;
 
+/** SAs that are made from now on are plain ESP, without UDP. */
+extern bool peer_plain;
+
 /** 0: the peer sends from the ports that the gateway was told; else from these. */
 extern uint32_t peer_own_ports;
 

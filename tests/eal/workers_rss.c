@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,12 +12,12 @@
 #include <rte_ethdev.h>
 #include <rte_ip.h>
 #include <rte_thash.h>
-#include <rte_udp.h>
 
 #include "workers_pkt.h"
 #include "workers_rss.h"
 
-#define RSS_TYPES (RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP)
+#define RSS_TYPES_UDP (RTE_ETH_RSS_NONFRAG_IPV4_UDP | RTE_ETH_RSS_NONFRAG_IPV6_UDP)
+#define RSS_TYPES (RSS_TYPES_UDP | (rss_nic.conf.esp != RSS_ESP_NONE ? RTE_ETH_RSS_ESP : 0))
 #define GROUP RTE_ETH_RETA_GROUP_SIZE
 
 struct rss_nic rss_nic;
@@ -211,20 +212,37 @@ __wrap_rte_eth_dev_rss_reta_update(
 
 /* Packets */
 
+/** What is hashed, in host order: of ports and SPI, whatever stands behind the header. */
+static unsigned int
+hash_input(const struct rte_ipv4_hdr *ip, uint32_t word[3])
+{
+	rte_be32_t behind;
+	unsigned int n = 0;
+
+	memcpy(&behind, ip + 1, sizeof(behind));
+	if (ip->next_proto_id == IPPROTO_ESP && rss_nic.conf.esp == RSS_ESP_SPI) {
+		word[n++] = rte_be_to_cpu_32(behind);
+		return n;
+	}
+	if (ip->next_proto_id == IPPROTO_ESP && rss_nic.conf.esp == RSS_ESP_OTHER)
+		word[n++] = rte_be_to_cpu_32(behind);
+	word[n++] = rte_be_to_cpu_32(ip->src_addr);
+	word[n++] = rte_be_to_cpu_32(ip->dst_addr);
+	if (ip->next_proto_id == IPPROTO_UDP || rss_nic.conf.esp == RSS_ESP_ADDRS)
+		word[n++] = rte_be_to_cpu_32(behind);
+	return n;
+}
+
 unsigned int
 rss_nic_receive(struct rte_mbuf *m)
 {
 	const struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod(m, const struct rte_ipv4_hdr *);
-	const struct rte_udp_hdr *udp = (const struct rte_udp_hdr *)(ip + 1);
 	uint32_t key[RSS_KEY_LEN / 4]; /* aligned */
-	uint32_t tuple[] = {rte_be_to_cpu_32(ip->src_addr), rte_be_to_cpu_32(ip->dst_addr),
-			(uint32_t)rte_be_to_cpu_16(udp->src_port) << 16 |
-					rte_be_to_cpu_16(udp->dst_port)};
-	uint32_t hash;
+	uint32_t word[3], hash;
 
 	assert_true(rss_nic.configured);
 	memcpy(key, rss_nic.key, sizeof(key));
-	hash = rte_softrss(tuple, RTE_DIM(tuple), (const uint8_t *)key);
+	hash = rte_softrss(word, hash_input(ip, word), (const uint8_t *)key);
 	if (rss_nic.delivers && !rss_nic.conf.no_hash) {
 		m->hash.rss = hash;
 		m->ol_flags |= RTE_MBUF_F_RX_RSS_HASH;

@@ -17,8 +17,17 @@
 #define RSS_KEY_LEN 40
 #define RSS_MAX_RETA 512
 
+/** What is hashed of plain ESP. */
+enum rss_esp {
+	RSS_ESP_NONE, /* addresses alone, as of any packet without ports */
+	RSS_ESP_SPI,
+	RSS_ESP_ADDRS, /* addresses and SPI */
+	RSS_ESP_OTHER, /* addresses and SPI, in an order of its own */
+};
+
 struct rss_conf {
 	uint16_t reta_size;
+	enum rss_esp esp;
 	bool takes_key; /* that of who configures it; else it refuses, and has a random one */
 	bool new_key; /* another random one at each start */
 	/* faults */
