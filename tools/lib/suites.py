@@ -264,6 +264,14 @@ def func(builds):
                    420)
 
 
+def must_run(suite, tally, remedy):
+    """What could not run for want of something: in CI (.ci/run sets CI=true) that is a failure."""
+    if tally.skipped and os.environ.get("CI") == "true":
+        say(f"{suite}: {tally.skipped} could not run, which with CI=true is a failure: {remedy}")
+        return Tally(tally.passed, tally.failed + tally.skipped)
+    return tally
+
+
 def charon_plugin(builds):
     """ike/, built for the strongSwan that is here; None where there is none, as it says then."""
     path = builds.get("release")
@@ -280,7 +288,7 @@ def ike(builds):
     """tests/ike: two gateways, two charons; of tools/strongswan or of the packages."""
     plugin = charon_plugin(builds)
     if plugin is None:
-        yield Tally(skipped=1)
+        yield must_run("ike", Tally(skipped=1), "sudo tools/strongswan, and see what it says")
         return
     binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
     yield run_tap("ike", [PYTHON, "-B", os.path.join(TOP, "tests/ike/run.py"),
@@ -291,10 +299,12 @@ def interop(builds):
     """tests/interop: a Linux guest in qemu for a peer; its image is kept in build/."""
     plugin = charon_plugin(builds)  # without: tests with IKE are skipped
     binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
-    yield run_tap("interop", [PYTHON, "-B", os.path.join(TOP, "tests/interop/run.py"),
-                              "--gw", binary, "--image", os.path.join(TOP, "build", "interop"),
-                              *(["--plugin", plugin] if plugin else [])],
-                  INTEROP_S)
+    tally = run_tap("interop", [PYTHON, "-B", os.path.join(TOP, "tests/interop/run.py"),
+                                "--gw", binary, "--image", os.path.join(TOP, "build", "interop"),
+                                *(["--plugin", plugin] if plugin else [])],
+                    INTEROP_S)
+    yield must_run("interop", tally, "the lines with SKIP above say why; "
+                   "sudo tools/setup interop, sudo tools/strongswan")
 
 
 def fuzz_targets():
