@@ -18,9 +18,15 @@
 
 #include <errno.h>
 
+#include <processing/jobs/callback_job.h>
 #include <utils/debug.h>
 
+/** Seconds until what the gateway refused is told again: at first, at last */
+#define REFUSED_RETRY_MIN 1
+#define REFUSED_RETRY_MAX 60
+
 typedef struct private_kernel_pcpu_ipsec_t private_kernel_pcpu_ipsec_t;
+typedef struct retry_t retry_t;
 
 /**
  * Private data of kernel_pcpu_ipsec_t
@@ -42,6 +48,32 @@ struct private_kernel_pcpu_ipsec_t {
 	 */
 	kernel_pcpu_sas_t *sas;
 	kernel_pcpu_policies_t *policies;
+
+	/**
+	 * How often all was told; read by whoever is between begin() and end()
+	 */
+	u_int syncs;
+};
+
+/**
+ * Data of a job that tells again what the gateway refused
+ */
+struct retry_t {
+
+	/**
+	 * Whose it is
+	 */
+	private_kernel_pcpu_ipsec_t *ipsec;
+
+	/**
+	 * When that was: a later connection has a job of its own
+	 */
+	u_int syncs;
+
+	/**
+	 * Seconds until the next time
+	 */
+	u_int wait;
 };
 
 METHOD(kernel_ipsec_t, get_features, kernel_feature_t,
@@ -198,6 +230,52 @@ METHOD(kernel_ipsec_t, enable_udp_decap, bool,
 }
 
 /**
+ * Job: tell again what the gateway refused, as long as there is any of it
+ */
+static job_requeue_t retry_refused(retry_t *retry)
+{
+	private_kernel_pcpu_ipsec_t *this = retry->ipsec;
+	kernel_pcpu_synced_t synced = {};
+	bool again;
+
+	again = this->socket->begin(this->socket) &&
+			this->syncs == retry->syncs &&
+			this->policies->retry(this->policies, &synced) &&
+			this->sas->retry(this->sas, &synced);
+	this->socket->end(this->socket);
+
+	if (synced.policies || synced.sas)
+	{
+		DBG1(DBG_KNL, "dpdk-pcpu-gw has %u policies and %u SAs that it refused "
+			 "before", synced.policies, synced.sas);
+	}
+	if (!again || !synced.refused)
+	{
+		return JOB_REQUEUE_NONE;
+	}
+	retry->wait = min(retry->wait * 2, REFUSED_RETRY_MAX);
+	return JOB_RESCHEDULE(retry->wait);
+}
+
+/**
+ * Have what the gateway refused told again
+ */
+static void schedule_retry(private_kernel_pcpu_ipsec_t *this)
+{
+	retry_t *retry;
+
+	INIT(retry,
+		.ipsec = this,
+		.syncs = this->syncs,
+		.wait = REFUSED_RETRY_MIN,
+	);
+	lib->scheduler->schedule_job(lib->scheduler, (job_t*)callback_job_create(
+									(callback_job_cb_t)retry_refused, retry,
+									(callback_job_cleanup_t)free, NULL),
+								 retry->wait);
+}
+
+/**
  * Tell a gateway that is there (again) all that was installed
  */
 static bool sync_all(private_kernel_pcpu_ipsec_t *this, bool restarted)
@@ -208,6 +286,7 @@ static bool sync_all(private_kernel_pcpu_ipsec_t *this, bool restarted)
 	kernel_pcpu_synced_t synced = {};
 	int status;
 
+	this->syncs++;
 	if (!this->policies->sync(this->policies, &synced) ||
 		!this->sas->sync(this->sas, restarted, &synced))
 	{
@@ -227,6 +306,7 @@ static bool sync_all(private_kernel_pcpu_ipsec_t *this, bool restarted)
 	if (synced.refused)
 	{
 		DBG1(DBG_KNL, "dpdk-pcpu-gw refused %u of them", synced.refused);
+		schedule_retry(this);
 	}
 	return TRUE;
 }

@@ -50,6 +50,11 @@ struct policy_t {
 	 * As the gateway gets it
 	 */
 	struct ike_policy msg;
+
+	/**
+	 * TRUE if the gateway did not take it when all was told again
+	 */
+	bool refused;
 };
 
 /**
@@ -216,8 +221,12 @@ METHOD(kernel_pcpu_policies_t, clear, void,
 	this->mutex->unlock(this->mutex);
 }
 
-METHOD(kernel_pcpu_policies_t, sync_, bool,
-	private_kernel_pcpu_policies_t *this, kernel_pcpu_synced_t *synced)
+/**
+ * Tell all, or those that were refused. Nobody removes one meanwhile: what the
+ * gateway hears of its end comes after this.
+ */
+static bool tell(private_kernel_pcpu_policies_t *this, bool all,
+				 kernel_pcpu_synced_t *synced)
 {
 	enumerator_t *enumerator;
 	policy_t *policy;
@@ -228,14 +237,31 @@ METHOD(kernel_pcpu_policies_t, sync_, bool,
 	while (!kernel_pcpu_is_broken(status) &&
 		   enumerator->enumerate(enumerator, &policy))
 	{
-		synced->policies++;
+		if (!all && !policy->refused)
+		{
+			continue;
+		}
 		status = this->socket->request(this->socket, &policy->msg.hdr,
 									   sizeof(policy->msg), NULL);
-		synced->refused += status != 0;
+		policy->refused = status != 0;
+		synced->refused += policy->refused;
+		synced->policies += all || !policy->refused;
 	}
 	enumerator->destroy(enumerator);
 	this->mutex->unlock(this->mutex);
 	return !kernel_pcpu_is_broken(status);
+}
+
+METHOD(kernel_pcpu_policies_t, sync_, bool,
+	private_kernel_pcpu_policies_t *this, kernel_pcpu_synced_t *synced)
+{
+	return tell(this, TRUE, synced);
+}
+
+METHOD(kernel_pcpu_policies_t, retry, bool,
+	private_kernel_pcpu_policies_t *this, kernel_pcpu_synced_t *synced)
+{
+	return tell(this, FALSE, synced);
 }
 
 METHOD(kernel_pcpu_policies_t, destroy, void,
@@ -261,6 +287,7 @@ kernel_pcpu_policies_t *kernel_pcpu_policies_create(
 			.del = _del,
 			.clear = _clear,
 			.sync = _sync_,
+			.retry = _retry,
 			.destroy = _destroy,
 		},
 		.socket = socket,

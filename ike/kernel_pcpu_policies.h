@@ -50,6 +50,15 @@ struct kernel_pcpu_policies_t {
 	bool (*sync)(kernel_pcpu_policies_t *this, kernel_pcpu_synced_t *synced);
 
 	/**
+	 * Tell those again that the gateway refused; between begin() and end().
+	 *
+	 * @param synced	counts of those that it took and of those that it refuses
+	 *					still, to be added to
+	 * @return			FALSE if the connection broke
+	 */
+	bool (*retry)(kernel_pcpu_policies_t *this, kernel_pcpu_synced_t *synced);
+
+	/**
 	 * Forget all and destroy this; nobody calls it any more.
 	 */
 	void (*destroy)(kernel_pcpu_policies_t *this);

@@ -57,6 +57,12 @@ struct kernel_pcpu_sa_t {
 	bool stale;
 
 	/**
+	 * TRUE if it is inbound, and the gateway did not take it when all was told
+	 * again
+	 */
+	bool refused;
+
+	/**
 	 * Counted by earlier gateways
 	 */
 	uint64_t bytes_before, packets_before;

@@ -355,6 +355,21 @@ METHOD(kernel_pcpu_sas_t, clear, void,
 }
 
 /**
+ * Tell the gateway an inbound SA again
+ */
+static int tell_inbound(private_kernel_pcpu_sas_t *this, kernel_pcpu_sa_t *sa)
+{
+	int status;
+
+	kernel_pcpu_sa_age(sa);
+	sa->msg.flags |= IKE_SA_REPLAYED;
+	status = this->socket->request(this->socket, &sa->msg.hdr,
+								   sizeof(sa->msg), NULL);
+	sa->refused = status != 0;
+	return status;
+}
+
+/**
  * Tell the gateway an SA again, of which it may know nothing
  */
 static int sync_sa(private_kernel_pcpu_sas_t *this, kernel_pcpu_sa_t *sa,
@@ -373,10 +388,7 @@ static int sync_sa(private_kernel_pcpu_sas_t *this, kernel_pcpu_sa_t *sa,
 			sa->bytes_before = sa->bytes;
 			sa->packets_before = sa->packets;
 		}
-		kernel_pcpu_sa_age(sa);
-		sa->msg.flags |= IKE_SA_REPLAYED;
-		return this->socket->request(this->socket, &sa->msg.hdr,
-									 sizeof(sa->msg), NULL);
+		return tell_inbound(this, sa);
 	}
 	/* an outbound one a new gateway does not get: its counter, of which IVs are
 	 * made, ended with the gateway before. Its keys are not here any more */
@@ -414,6 +426,32 @@ METHOD(kernel_pcpu_sas_t, sync_, bool,
 		status = sync_sa(this, sa, restarted);
 		synced->refused += status != 0;
 		synced->stale += sa->stale;
+	}
+	enumerator->destroy(enumerator);
+	this->mutex->unlock(this->mutex);
+	return !kernel_pcpu_is_broken(status);
+}
+
+METHOD(kernel_pcpu_sas_t, retry, bool,
+	private_kernel_pcpu_sas_t *this, kernel_pcpu_synced_t *synced)
+{
+	enumerator_t *enumerator;
+	int status = 0;
+	kernel_pcpu_sa_t *sa;
+
+	/* nobody removes one meanwhile: what the gateway hears of its end comes
+	 * after this */
+	this->mutex->lock(this->mutex);
+	enumerator = this->sas->create_enumerator(this->sas);
+	while (!kernel_pcpu_is_broken(status) &&
+		   enumerator->enumerate(enumerator, NULL, &sa))
+	{
+		if (sa->refused)
+		{
+			status = tell_inbound(this, sa);
+			synced->refused += sa->refused;
+			synced->sas += !sa->refused;
+		}
 	}
 	enumerator->destroy(enumerator);
 	this->mutex->unlock(this->mutex);
@@ -462,6 +500,7 @@ kernel_pcpu_sas_t *kernel_pcpu_sas_create(kernel_pcpu_socket_t *socket)
 			.del = _del,
 			.clear = _clear,
 			.sync = _sync_,
+			.retry = _retry,
 			.get_state = _get_state,
 			.destroy = _destroy,
 		},

@@ -87,6 +87,15 @@ struct kernel_pcpu_sas_t {
 				 kernel_pcpu_synced_t *synced);
 
 	/**
+	 * Tell inbound SAs again that the gateway refused; between begin() and end().
+	 *
+	 * @param synced	counts of those that it took and of those that it refuses
+	 *					still, to be added to
+	 * @return			FALSE if the connection broke
+	 */
+	bool (*retry)(kernel_pcpu_sas_t *this, kernel_pcpu_synced_t *synced);
+
+	/**
 	 * How it is with an SA. Asks the gateway nothing.
 	 *
 	 * @param id		destination, SPI and protocol

@@ -277,6 +277,35 @@ class Plugin(PluginTest):
         time.sleep(0.5)  # a rekeying would have been seen by then
         self.assertEqual(w.a.gw.count("ALLOC_SPI"), 0)
 
+    def test_refused_replay(self):
+        """What the gateway refuses when all is said again is said again later, if it lives."""
+        w = self.up(cpus=(0,))
+        gw, inbound, policies = w.a.gw, w.a.gw.inbound(), len(w.a.gw.policies)
+        gw.stop()
+        gw.policies = []
+        for spi in inbound:
+            del gw.sas[spi]
+        gw.refuse |= {"POL_ADD": errno.ENOSPC, "SA_ADD": errno.ENOSPC}
+        gw.start(fresh=False)
+        self.eventually("the end of the replay", lambda: gw.count("SYNC_END") == 1, 3)
+        self.assertEqual(gw.count("POL_ADD"), policies)
+        self.eventually("all of it again", lambda: gw.count("POL_ADD") == 2 * policies
+                        and gw.count("SA_ADD") == 2 * len(inbound), 4)
+        began = time.monotonic()
+        child = next(c for c in w.a.charon.children() if "cpu" in c)
+        w.a.charon.vici("terminate", **{"child-id": child["uniqueid"]})
+        inbound -= {socket.htonl(int(child["spi-in"], 16))}
+        gw.refuse.clear()
+        self.eventually("what is left of it", lambda: gw.inbound() == inbound
+                        and len(gw.policies) == policies - 2, 5)
+        self.assertGreater(time.monotonic() - began, 1)  # it waits for two seconds now
+        self.assertIsNotNone(gw.trap())
+        self.eventually("what charon says of it", lambda: f"has {policies - 2} policies and 1 SAs "
+                        "that it refused before" in w.a.charon.log(), 2)
+        said = gw.count("POL_ADD"), gw.count("SA_ADD")
+        self.assertEqual(said, (3 * policies - 2, 2 * 2 + 1))
+        self.assertEqual(gw.count("SYNC_END"), 1)
+
     def test_soft_expire_of_gateway(self):
         """The gateway counts bytes and packets: its soft event rekeys, on the same CPU."""
         w = self.up()
