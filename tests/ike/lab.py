@@ -109,7 +109,7 @@ class Side:
 
     def take(self):
         """Have a sink in the host."""
-        self.sink = Sink(self.host, self.at["host"])
+        self.sink = Sink(self.host)
 
     def close(self):
         """All of it."""
@@ -168,10 +168,10 @@ class World:
                 side.start_charon()
         return self
 
-    def send(self, source="a", **how):
-        """Start numbered packets from one host to the other."""
+    def send(self, source="a", inside="host", **how):
+        """Start numbered packets from one host to the other; inside="host6": over IPv6."""
         here, there = self.sides[source], self.sides[OTHER[source]]
-        return Sender(here.host, here.at["host"], there.sink, there.at["host"], **how)
+        return Sender(here.host, here.at[inside], there.sink, there.at[inside], **how)
 
     def close(self):
         """Remove all."""

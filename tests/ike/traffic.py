@@ -13,19 +13,21 @@ HEAD = struct.Struct("!IIQ")  # test, flow, number
 PORT = 7000
 SO_RCVBUFFORCE = 33
 ETH_P_ALL = 3
-PACKET_OUTGOING = 4
-BUFFER = 32 << 20
+SOL_PACKET = 263
+PACKET_STATISTICS = 6
+PACKET_IGNORE_OUTGOING = 23
+BUFFER = 64 << 20
 
 
 class Sink(threading.Thread):
-    """Takes packets of all tests at an address; they name theirs."""
+    """Takes packets of all tests, IPv4 and IPv6, in a host; they name theirs."""
 
-    def __init__(self, namespace, address):
+    def __init__(self, namespace):
         super().__init__(daemon=True)
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self.socket = namespace.socket(family, socket.SOCK_DGRAM)
+        self.socket = namespace.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
-        self.socket.bind((address, PORT))
+        self.socket.bind(("::", PORT))
         self.socket.settimeout(0.2)
         self.lock = threading.Lock()
         self.seen = collections.defaultdict(lambda: collections.defaultdict(list))
@@ -93,13 +95,14 @@ class Sender(threading.Thread):
 
     tests = 0
 
-    def __init__(self, namespace, address, sink, to, flows=16, rate=1000, size=64):
+    def __init__(self, namespace, address, sink, to, flows=16, rate=1000, size=64, limit=None):
         super().__init__(daemon=True)
         Sender.tests += 1
         self.test = Sender.tests
         self.sink = sink
         self.to = (to, PORT)
         self.rate = rate
+        self.limit = limit  # so many packets in all
         self.sent = {flow: 0 for flow in range(flows)}
         self.padding = bytes(max(size - HEAD.size, 0))
         self.running = True
@@ -116,13 +119,13 @@ class Sender(threading.Thread):
     def run(self):
         began = time.monotonic()
         total = 0
-        while self.running:
+        while self.running and self.limit != sum(self.sent.values()):
             due = int((time.monotonic() - began) * self.rate)
             # what was missed is not sent in one burst: no queue has to hold it
             if due - total > 64:
                 began, total = time.monotonic(), 0
                 continue
-            while total < due and self.running:
+            while total < due and self.running and self.limit != sum(self.sent.values()):
                 flow = total % len(self.sockets)
                 try:
                     self.sockets[flow].sendto(
@@ -156,7 +159,9 @@ class Capture(threading.Thread):
     def __init__(self, namespace, interface):
         super().__init__(daemon=True)
         self.namespace, self.interface = namespace, interface
-        self.socket = self._open()
+        self.sockets = [self._open()]  # the last one is that of today's interface
+        self.lock = threading.Lock()
+        self.dropped = 0  # packets that the kernel had no room for
         self.pairs = collections.Counter()
         self.ports = collections.defaultdict(set)
         self.packets = collections.Counter()
@@ -165,26 +170,51 @@ class Capture(threading.Thread):
         self.start()
 
     def _open(self):
-        s = self.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+        s = self.namespace.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         s.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, BUFFER)
+        s.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        s.setblocking(False)
         s.bind((self.interface, ETH_P_ALL))
         return s
 
     def follow(self):
-        """The interface is a new one of that name."""
-        old, self.socket = self.socket, self._open()
-        old.close()
+        """The interface is a new one of that name; what came from the old one counts."""
+        s = self._open()
+        with self.lock:
+            self.sockets.append(s)
 
     def run(self):
         while self.running:
+            for s in select.select(self.sockets, [], [], 0.2)[0]:
+                self._read(s)
+
+    def _read(self, s):
+        """What waits; a socket whose interface is gone ends with its last packet."""
+        for _ in range(256):
             try:
-                if not select.select([self.socket], [], [], 0.2)[0]:
-                    continue
-                data, address = self.socket.recvfrom(2048)
-            except (OSError, ValueError):
-                continue  # the interface is gone, or is another one
-            if address[2] != PACKET_OUTGOING:
-                self._take(data[14:], int.from_bytes(data[12:14], "big"))
+                data = s.recv(2048)
+            except BlockingIOError:
+                if s is not self.sockets[-1]:
+                    with self.lock:
+                        self.sockets.remove(s)
+                        self._count(s)
+                    s.close()
+                return
+            except OSError:
+                return  # the interface is gone: it is said once
+            self._take(data[14:], int.from_bytes(data[12:14], "big"))
+
+    def _count(self, s):
+        """The kernel begins to count anew each time that it is asked."""
+        said = s.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8)
+        self.dropped += struct.unpack("=II", said)[1]
+
+    def missed(self):
+        """How many packets were not seen: with any, repeated() may say too little."""
+        with self.lock:
+            for s in self.sockets:
+                self._count(s)
+            return self.dropped
 
     def _take(self, packet, ethertype):
         if ethertype == 0x0800:
@@ -217,4 +247,5 @@ class Capture(threading.Thread):
         """Listen no more."""
         self.running = False
         self.join()
-        self.socket.close()
+        for s in self.sockets:
+            s.close()
