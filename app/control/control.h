@@ -21,6 +21,7 @@
 #include "ike_types.h"
 #include "loop.h"
 #include "reserve.h"
+#include "sa_index.h"
 
 /** How far an inbound SA has come on its way from one worker to another. */
 enum gw_move {
@@ -86,6 +87,7 @@ struct gw_sa {
 	uint64_t number; /* grows: of two SAs the one with the higher number is newer */
 	uint8_t reserve_id[GW_RESERVE_ID_LEN]; /* of the key, in the state file */
 	uint8_t key_id[GW_RESERVE_ID_LEN]; /* of the whole key, salt and all */
+	struct gw_sa *next_spi, *next_key; /* see sa_index.c */
 	uint64_t reserved; /* end of the reservation; outbound */
 	uint32_t said; /* which of its ends were logged already; bits */
 	struct ipsec_pcpu_sa_stats last; /* at the last tick, for rates */
@@ -169,6 +171,7 @@ struct gw {
 	unsigned int n_workers;
 	struct gw_tunnel *tunnel; /* by id */
 	unsigned int n_tunnels; /* those of IKE come last, with free places between; never less */
+	struct gw_sa_index sa_index; /* of the SAs of all tunnels; zombies are in none */
 	struct gw_ike *ike; /* NULL: there is no IKE */
 	bool ike_known; /* charon has said in this run which inbound SAs there are */
 	struct gw_sa **zombies; /* removed, but a worker that does not answer may hold them */

@@ -19,26 +19,23 @@
 
 /* Finding */
 
+/** Has it this SPI's destination, and is it of IKE? */
 static bool
 is_id(const struct gw_sa *sa, const struct gw_ike_sa_key *id)
 {
-	struct gw_ike_sa_key key;
+	struct gw_ike_sa_key key = gw_ike_key_of(&sa->prm);
 
-	/* nearly all differ in it */
-	if (sa->prm.spi != id->spi)
-		return false;
-	key = gw_ike_key_of(&sa->prm);
-	return gw_addr_equal(&key.dst, &id->dst);
+	return sa->ike != NULL && gw_addr_equal(&key.dst, &id->dst);
 }
 
 static struct gw_sa *
 find_sa(struct gw *gw, const struct gw_ike_sa_key *id)
 {
-	GW_IKE_FOREACH_TUNNEL(gw, t)
-		for (unsigned int i = 0; i < t->n_sas; i++)
-			if (is_id(t->sas[i], id))
-				return t->sas[i];
-	return NULL;
+	struct gw_sa *sa = gw_sa_index_spi(&gw->sa_index, id->spi);
+
+	while (sa != NULL && !is_id(sa, id))
+		sa = gw_sa_index_next(sa);
+	return sa;
 }
 
 static int

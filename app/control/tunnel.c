@@ -114,13 +114,17 @@ refused:
 }
 
 static int
-append_sa(struct gw_tunnel *t, struct gw_sa *sa)
+append_sa(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa)
 {
 	struct gw_sa **sas = realloc(t->sas, (t->n_sas + 1) * sizeof(*sas));
+	int rc;
 
 	if (sas == NULL)
 		return -ENOMEM;
 	t->sas = sas;
+	rc = gw_sa_index_add(&gw->sa_index, sa);
+	if (rc < 0)
+		return rc;
 	t->sas[t->n_sas++] = sa;
 	return 0;
 }
@@ -165,7 +169,7 @@ make_tunnel(struct gw *gw, struct gw_tunnel *t, const struct gw_config_tunnel *c
 
 		if (sa == NULL)
 			return -EINVAL;
-		if (append_sa(t, sa) < 0) {
+		if (append_sa(gw, t, sa) < 0) {
 			free_sa(sa);
 			return -ENOMEM;
 		}
@@ -236,6 +240,7 @@ gw_tunnels_free(struct gw *gw)
 		free(gw->tunnel[t].out);
 	}
 	free(gw->tunnel);
+	gw_sa_index_free(&gw->sa_index);
 	gw->tunnel = NULL;
 	gw->n_tunnels = 0;
 	for (unsigned int i = 0; i < gw->n_zombies; i++)
@@ -324,11 +329,7 @@ gw_sa_key_is_used(struct gw *gw, const struct ipsec_pcpu_sa_params *prm)
 	uint8_t id[GW_RESERVE_ID_LEN];
 
 	gw_reserve_id(gw->ctx, prm, id);
-	for (unsigned int t = 0; t < gw->n_tunnels; t++)
-		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			if (memcmp(gw->tunnel[t].sas[i]->reserve_id, id, sizeof(id)) == 0)
-				return true;
-	return false;
+	return gw_sa_index_key(&gw->sa_index, id) != NULL;
 }
 
 /** An SA that is gone is no part of the configuration any more: its SPI may be used again. */
@@ -373,7 +374,7 @@ gw_sa_install(struct gw *gw, struct gw_tunnel *t, const struct gw_config_sa *csa
 		free_sa(sa);
 		return -EIO;
 	}
-	if (append_sa(t, sa) < 0) {
+	if (append_sa(gw, t, sa) < 0) {
 		free_sa(sa);
 		gw_error_set(err, NULL, 0, "no memory");
 		return -ENOMEM;
@@ -440,6 +441,7 @@ gw_sa_take(struct gw *gw, struct gw_tunnel *t, struct gw_sa *sa, struct gw_error
 		return rc;
 	gw->zombies[gw->n_zombies++] = sa;
 	gw_steering_del(gw, sa);
+	gw_sa_index_del(&gw->sa_index, sa);
 	memmove(&t->sas[at], &t->sas[at + 1], (t->n_sas - at - 1) * sizeof(*t->sas));
 	t->n_sas--;
 	if (sa->pair != NULL)
@@ -522,12 +524,11 @@ gw_sa_del(struct gw *gw, struct gw_tunnel *t, enum ipsec_pcpu_dir dir, uint32_t 
 bool
 gw_inbound_has(const struct gw *gw, uint32_t spi)
 {
-	for (unsigned int t = 0; t < gw->n_tunnels; t++)
-		for (unsigned int i = 0; i < gw->tunnel[t].n_sas; i++)
-			if (gw->tunnel[t].sas[i]->prm.dir == IPSEC_PCPU_IN &&
-					gw->tunnel[t].sas[i]->prm.spi == spi)
-				return true;
-	return false;
+	const struct gw_sa *sa = gw_sa_index_spi(&gw->sa_index, spi);
+
+	while (sa != NULL && sa->prm.dir != IPSEC_PCPU_IN)
+		sa = gw_sa_index_next(sa);
+	return sa != NULL;
 }
 
 void

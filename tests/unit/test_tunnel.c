@@ -384,10 +384,57 @@ test_add_fails(void **state)
 	assert_non_null(strstr(
 			err.text, "SA 0x00002010 cannot be installed: there is one of that"));
 	assert_null(find(0x2010));
+	assert_false(gw_inbound_has(&gw, 0x2010));
 	assert_int_equal(gw.n_zombies, 0);
 	for (unsigned int w = 0; w < N_WORKERS; w++)
 		assert_true(fake_spi(&worker[w], 0x2010) == NULL);
 	stop(true);
+}
+
+static bool
+has_key(uint8_t key)
+{
+	struct ipsec_pcpu_sa_params prm = find(0x1001)->prm;
+
+	memset(prm.key, key, prm.algo->key_len);
+	return gw_sa_key_is_used(&gw, &prm);
+}
+
+/* Found by SPI and by key from the moment they are added until they are removed, and no longer. */
+static void
+test_found(void **state)
+{
+	struct gw_error err;
+
+	start();
+	/* of the file; the outbound ones are not inbound */
+	assert_true(gw_inbound_has(&gw, 0x2000) && gw_inbound_has(&gw, 0x2001));
+	assert_false(gw_inbound_has(&gw, 0x1000) || gw_inbound_has(&gw, 0x2010));
+	assert_int_equal(gw.sa_index.n, 4);
+	assert_false(has_key(7));
+	assert_int_equal(add(0x2000, 0x2010, 7, &err), 0);
+	/* the SPI of one in each direction */
+	assert_int_equal(add(0x1000, 0x2010, 8, &err), 0);
+	assert_true(gw_inbound_has(&gw, 0x2010) && has_key(7) && has_key(8));
+	assert_int_equal(del(IPSEC_PCPU_OUT, 0x2010, &err), 0);
+	assert_true(gw_inbound_has(&gw, 0x2010) && has_key(7) && !has_key(8));
+	/* a zombie has neither, and goes where another has its SPI by now */
+	worker[0].asleep = true;
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2010, &err), -ETIMEDOUT);
+	assert_int_equal(gw.n_zombies, 1);
+	assert_false(gw_inbound_has(&gw, 0x2010) || has_key(7));
+	assert_int_equal(gw.sa_index.n, 4);
+	fake_wake(&worker[0]);
+	assert_int_equal(add(0x2000, 0x2010, 9, &err), 0);
+	gw_zombies_reap(&gw);
+	assert_true(gw_inbound_has(&gw, 0x2010) && has_key(9));
+	assert_int_equal(del(IPSEC_PCPU_IN, 0x2010, &err), 0);
+	gw_zombies_reap(&gw);
+	assert_int_equal(gw.n_zombies, 0);
+	assert_false(gw_inbound_has(&gw, 0x2010) || has_key(9));
+	assert_int_equal(gw.sa_index.n, 4);
+	stop(true);
+	assert_null(gw.sa_index.by_spi);
 }
 
 static int
@@ -417,6 +464,7 @@ main(void)
 			cmocka_unit_test_teardown(test_del_in_late, clean),
 			cmocka_unit_test_teardown(test_key_late, clean),
 			cmocka_unit_test_teardown(test_add_fails, clean),
+			cmocka_unit_test_teardown(test_found, clean),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
