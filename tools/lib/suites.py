@@ -258,10 +258,13 @@ def lint(builds):
 
 
 def func(builds):
-    """tests/func."""
-    binary = os.path.join(builds.get("release"), "app", "dpdk-pcpu-gw")
-    yield run_tap("func", [PYTHON, "-B", os.path.join(TOP, "tests/func/run.py"), "--gw", binary],
-                   420)
+    """tests/func, with sanitizers; ike and interop run the program as it is released."""
+    binary = os.path.join(builds.get("asan"), "app", "dpdk-pcpu-gw")
+    # tests look at how memory grows: what is freed is not kept for long
+    keep_little = ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
+    yield run_tap("func (asan)", [PYTHON, "-B", os.path.join(TOP, "tests/func/run.py"),
+                                  "--gw", binary], 600,
+                  SANITIZERS | {"ASAN_OPTIONS": SANITIZERS["ASAN_OPTIONS"] + keep_little})
 
 
 def must_run(suite, tally, remedy):
