@@ -6,12 +6,14 @@ and of MARGIN_S, which is what a machine with more to do than CPUs needs for all
 with the peer, ports that come up.
 """
 
+import os
 import re
 import socket
 import time
 
 from charon import connection
 from lab import WORKERS, pause
+from proxy import Proxy
 from test_gateways import GatewayTest, out_sas, workers_of
 from traffic import PORT
 
@@ -179,6 +181,17 @@ class Network(FailureTest):
 class Socket(FailureTest):
     """Between charon and gateway."""
 
+    def cuttable(self):
+        """All SAs are there, senders, and a proxy at a."""
+        w = self.world()
+        proxy = Proxy(os.path.join(w.directory, "proxy.sock"), w.a.ike_path)
+        self.addCleanup(proxy.close)
+        w.a.charon.gateway_socket = proxy.path
+        w.start()
+        for source in w.sides:
+            self.established(w, source).end(1.0)
+        return w, [w.send(source, flows=32) for source in w.sides], proxy
+
     def test_charon_hangs(self):
         """charon is stopped (not ended) for a while: gateway and packets do not care."""
         w, senders = self.up()
@@ -188,6 +201,61 @@ class Socket(FailureTest):
         pause(0.5)
         self.assert_perfect(senders, w, 500)
         self.assert_agree(w)
+
+    def test_cut_idle(self):
+        """It breaks while nothing is asked: SAs and counters stay, nothing is lost."""
+        w, senders, proxy = self.cuttable()
+        for at_reply in (False, True):
+            before = {(s["dir"], s["spi"]): s["packets"] for s in w.a.gateway.show("sa")}
+            self.cut(w, proxy, "SA_QUERY", at_reply, w.a.charon.children)
+            after = {(s["dir"], s["spi"]): s["packets"] for s in w.a.gateway.show("sa")}
+            self.assertEqual(set(before), set(after))
+            self.assertTrue(all(after[key] >= before[key] for key in before), (before, after))
+        self.assert_perfect(senders, w, 500)
+        self.assert_agree(w)
+
+    def test_cut_in_rekey(self):
+        """It breaks amidst rekeys, before a request or before its reply: nothing is lost."""
+        w, senders, proxy = self.cuttable()
+        self.cut_rekeys(w, proxy, ("ALLOC_SPI", "POL_DEL"))
+        for sender in senders:
+            # where a rekey fails, a worker's flows go by the fallback for a while, and may overtake
+            report = sender.end()
+            print(f"# test_cut_in_rekey: {report}", flush=True)
+            self.assertGreater(report.sent, 500)
+            self.assert_complete(report, w)
+        # charon ends an SA at once whose successor it cannot install: what the peer has under way
+        # on it is lost, and all else goes by the fallback
+        senders = [w.send(source, flows=32) for source in w.sides]
+        self.cut_rekeys(w, proxy, ("SA_ADD",))
+        self.back(w, senders, MARGIN_S)
+        self.settle(senders)
+        self.assert_agree(w)
+        self.assert_no_iv_twice(w)
+
+    def cut_rekeys(self, world, proxy, names):
+        """Rekeys of a's SAs one after the other, each with a cut at a request of these names."""
+        for name in names:
+            for at_reply in (False, True):
+                child = next(c for c in world.a.charon.children() if "cpu" in c)
+                self.cut(world, proxy, name, at_reply,
+                         lambda c=child: world.a.charon.rekey(**{"child-id": c["uniqueid"]}))
+                self.all_own(world, world.sides.values())
+                for side in world.sides.values():
+                    self.eventually("the end of a rekey", lambda s=side: all(
+                        c["state"] == "INSTALLED" for c in s.charon.children(None)), world=world)
+
+    def cut(self, world, proxy, name, at_reply, trigger):
+        """Have it cut amidst of what that triggers; wait until all has been said again."""
+        cuts, at = proxy.cuts, len(proxy.names)
+        proxy.cut_at({name}, at_reply)
+        trigger()
+        self.eventually("a cut", lambda: proxy.cuts > cuts, world=world)
+        began = time.monotonic()
+        self.eventually("a new connection", lambda: "SYNC_END" in proxy.names[at:],
+                        2 * RECONNECT_S, world)
+        print(f"# cut at {name}: connected again after {time.monotonic() - began:.2f} s",
+              flush=True)
 
 
 class Storm(FailureTest):

@@ -141,6 +141,26 @@ class OnDemand(GatewayTest):
                              [("in", None), ("out", None)])
         one.end(0)
 
+    def test_ipv6_first(self):
+        """IPv6 alone brings all SAs, which carry IPv4 from their first packet on."""
+        w = self.world().start()
+        self.assert_first(w, inside="host6")
+        self.established(w, inside="host6").end(1.0)
+        self.assertIn(f"{w.a.at['host6']}/128", w.a.charon.log())
+        # each host is known to its gateway by its IPv4 address as well, before packets count
+        for side in w.sides.values():
+            one = w.send(side.name, flows=1, rate=50)
+            self.eventually("a packet of IPv4", one.came, world=w)
+            one.end(0.5)
+        before = self.spis(w.a)
+        senders = [w.send(source, flows=32, inside=inside)
+                   for source, inside in (("a", "host"), ("a", "host6"), ("b", "host6"))]
+        pause(0.5)
+        self.assert_perfect(senders[:2], w, 100)
+        self.assertEqual(self.spis(w.a) & before, before)
+        # b's own SAs were not there yet when it began
+        self.assert_complete(senders[2].end(), w)
+
     def test_no_loss_on_the_way_up(self):
         """From the first SA on nothing is lost: the fallback carries what has no own SA yet."""
         w = self.world().start()
