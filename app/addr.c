@@ -169,6 +169,12 @@ gw_prefix_has(const struct gw_prefix *prefix, const struct gw_addr *addr)
 	return true;
 }
 
+bool
+gw_prefix_overlap(const struct gw_prefix *a, const struct gw_prefix *b)
+{
+	return a->len <= b->len ? gw_prefix_has(a, &b->addr) : gw_prefix_has(b, &a->addr);
+}
+
 int
 gw_prefix_compare(const struct gw_prefix *a, const struct gw_prefix *b)
 {

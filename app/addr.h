@@ -56,6 +56,9 @@ bool gw_addr_equal(const struct gw_addr *a, const struct gw_addr *b);
 /** Is @p addr inside @p prefix? False where the families differ. */
 bool gw_prefix_has(const struct gw_prefix *prefix, const struct gw_addr *addr);
 
+/** Is there an address that both have? */
+bool gw_prefix_overlap(const struct gw_prefix *a, const struct gw_prefix *b);
+
 /** An order, for sorting: each prefix without bits behind its length is before all inside it. */
 int gw_prefix_compare(const struct gw_prefix *a, const struct gw_prefix *b);
 

@@ -186,6 +186,9 @@ int gw_config_parse(
  */
 int gw_config_check(const struct gw_config *cfg, struct gw_error *err);
 
+/** An order, for sorting: by addresses first; 0: they are the same. */
+int gw_selector_compare(const struct gw_selector *a, const struct gw_selector *b);
+
 /** Check one more SA for a tunnel against all of @p cfg: the console's and IKE's way in. */
 int gw_config_check_sa(const struct gw_config *cfg, const struct gw_config_tunnel *tunnel,
 		const struct gw_config_sa *sa, struct gw_error *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 
-/* What all parts of the configuration use: refusals, keys as hex digits, paths. */
+/* What all parts of the configuration use: refusals, keys as hex digits, paths, orders. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -279,4 +279,24 @@ gw_config_tunnel_find(const struct gw_config *cfg, const char *name)
 		if (strcmp(cfg->tunnels[i].name, name) == 0)
 			return &cfg->tunnels[i];
 	return NULL;
+}
+
+static int
+compare_range(const struct gw_port_range *a, const struct gw_port_range *b)
+{
+	return a->min != b->min ? (int)a->min - b->min : (int)a->max - b->max;
+}
+
+int
+gw_selector_compare(const struct gw_selector *a, const struct gw_selector *b)
+{
+	int diff = gw_prefix_compare(&a->local, &b->local);
+
+	if (diff == 0)
+		diff = gw_prefix_compare(&a->remote, &b->remote);
+	if (diff == 0)
+		diff = (int)a->proto - b->proto;
+	if (diff == 0)
+		diff = compare_range(&a->local_ports, &b->local_ports);
+	return diff != 0 ? diff : compare_range(&a->remote_ports, &b->remote_ports);
 }

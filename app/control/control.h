@@ -181,6 +181,7 @@ struct gw {
 	unsigned int n_rules;
 	unsigned int n_file_rules; /* the first ones; what comes behind is of IKE */
 	bool rules_changed; /* since the view's policy was built */
+	uint64_t policy_due; /* if it was amended: when it is built whole; CLOCK_MONOTONIC, ns */
 	bool both_ways; /* see struct gw_view */
 	struct gw_view *view; /* the one that workers have */
 	/* those before it, oldest first, and what they point to: a worker that does not answer may

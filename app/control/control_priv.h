@@ -175,6 +175,11 @@ int gw_view_update(struct gw *gw, struct gw_error *err);
  */
 int gw_view_update_sas(
 		struct gw *gw, struct gw_sa *const sas[], unsigned int n, struct gw_error *err);
+/**
+ * Now and then: policies that have changed bit by bit are built whole, a second after the first
+ * bit. No worker is late.
+ */
+void gw_view_settle(struct gw *gw);
 void gw_view_free(struct gw *gw);
 /** free() what an earlier view points to, once no worker can have that. */
 void gw_view_free_later(struct gw *gw, void *memory);

@@ -317,6 +317,8 @@ gw_ike_tick(struct gw *gw)
 			gw_ike_arm(gw, t);
 	if (ike->in_sync)
 		gw_ike_rules_retry(gw);
+	if (!gw_any_late(gw))
+		gw_view_settle(gw);
 }
 
 /* For the console */

@@ -30,31 +30,11 @@ compare(uint32_t a, uint32_t b)
 	return a < b ? -1 : a > b;
 }
 
-static int
-compare_range(const struct gw_port_range *a, const struct gw_port_range *b)
-{
-	return a->min != b->min ? (int)a->min - b->min : (int)a->max - b->max;
-}
-
-static int
-compare_selector(const struct gw_selector *a, const struct gw_selector *b)
-{
-	int diff = gw_prefix_compare(&a->local, &b->local);
-
-	if (diff == 0)
-		diff = gw_prefix_compare(&a->remote, &b->remote);
-	if (diff == 0)
-		diff = (int)a->proto - b->proto;
-	if (diff == 0)
-		diff = compare_range(&a->local_ports, &b->local_ports);
-	return diff != 0 ? diff : compare_range(&a->remote_ports, &b->remote_ports);
-}
-
 /** What workers can tell apart. */
 static int
 compare_kind(const struct gw_ike_policy *a, const struct gw_ike_policy *b)
 {
-	int diff = compare_selector(&a->sel, &b->sel);
+	int diff = gw_selector_compare(&a->sel, &b->sel);
 
 	return diff != 0 ? diff : compare(a->action, b->action);
 }
@@ -351,7 +331,7 @@ unchanged(const struct gw *gw, const struct plan *p)
 		return false;
 	for (unsigned int i = 0; i < p->n; i++)
 		if (now[i].action != p->rules[i].action || now[i].tunnel != p->rules[i].tunnel ||
-				compare_selector(&now[i].sel, &p->rules[i].sel) != 0)
+				gw_selector_compare(&now[i].sel, &p->rules[i].sel) != 0)
 			return false;
 	return true;
 }
@@ -371,7 +351,7 @@ plan_selectors(struct gw *gw, struct plan *p)
 		const struct gw_ike_rule *r = ike->rule[i];
 		struct part *part = r->tunnel != GW_NONE ? &p->part[r->tunnel] : NULL;
 
-		if (i > 0 && compare_selector(&ike->rule[i - 1]->p.sel, &r->p.sel) != 0)
+		if (i > 0 && gw_selector_compare(&ike->rule[i - 1]->p.sel, &r->p.sel) != 0)
 			group++;
 		if (part == NULL || part->group == group)
 			continue;
@@ -386,7 +366,7 @@ same_selectors(const struct gw_config_tunnel *cfg, const struct gw_selector **se
 	if (cfg->n_selectors != n)
 		return false;
 	for (unsigned int i = 0; i < n; i++)
-		if (compare_selector(&cfg->selectors[i], sel[i]) != 0)
+		if (gw_selector_compare(&cfg->selectors[i], sel[i]) != 0)
 			return false;
 	return true;
 }

@@ -81,12 +81,6 @@ gw_transit_free(struct gw_transit *t)
 	free(t);
 }
 
-static bool
-overlap(const struct gw_prefix *a, const struct gw_prefix *b)
-{
-	return gw_prefix_has(a, &b->addr) || gw_prefix_has(b, &a->addr);
-}
-
 /** The first rule whose local prefix does not stand before @p p. */
 static unsigned int
 lower_bound(const struct gw_transit *t, const struct gw_prefix *p)
@@ -123,7 +117,7 @@ any_inside(struct search *s, const struct gw_prefix *in, uint8_t max_len)
 
 		if (!gw_prefix_has(in, &e->local.addr) || e->local.len > max_len)
 			return false;
-		if (++s->checks > MAX_CHECKS || overlap(&e->sel->remote, &s->sel->local))
+		if (++s->checks > MAX_CHECKS || gw_prefix_overlap(&e->sel->remote, &s->sel->local))
 			return true;
 	}
 	return false;
@@ -137,8 +131,8 @@ gw_transit_may(const struct gw_transit *t, const struct gw_selector *sel)
 
 	/* a drop policy covers both directions */
 	for (unsigned int i = 0; i < t->n_drops; i++)
-		if (overlap(&t->drops[i]->sel.local, &sel->local) &&
-				overlap(&t->drops[i]->sel.remote, &sel->remote))
+		if (gw_prefix_overlap(&t->drops[i]->sel.local, &sel->local) &&
+				gw_prefix_overlap(&t->drops[i]->sel.remote, &sel->remote))
 			return true;
 	/* local sides that the remote one is inside of */
 	for (uint8_t len = 0; len < remote.len; len++) {

@@ -4,7 +4,8 @@
  * Building what workers read: from the kernel's routes, neighbours and
  * addresses, and from the tunnels. Built whole on every change, sent to all
  * workers, the old one freed when all have answered. The policy changes
- * seldom, so its table is shared between views.
+ * seldom, so its table is shared between views; and where it changes bit by bit,
+ * as when charon installs a thousand traps, so is most of it (policy.h).
  */
 
 #include <errno.h>
@@ -21,6 +22,9 @@
 
 /** The warning that there are too many neighbours, at most this often. */
 #define WARN_NS UINT64_C(60000000000)
+/** So long after their first change policies are built whole; and after that has failed. */
+#define BESIDE_NS GW_NS_PER_S
+#define AGAIN_NS (60 * GW_NS_PER_S)
 
 /** A view under construction. */
 struct build {
@@ -241,12 +245,21 @@ free_view(struct gw_view *v)
 	free(v);
 }
 
-/** Built anew only where policies have changed, which IKE alone does. */
+/**
+ * Built anew only where policies have changed, which IKE alone does; and @p whole, or where more
+ * have changed than may stand beside what was built last.
+ */
 static const struct gw_policy *
-policy_of(struct gw *gw, struct gw_error *err)
+policy_of(struct gw *gw, bool whole, struct gw_error *err)
 {
-	if (gw->view != NULL && !gw->rules_changed)
+	const struct gw_policy *policy = NULL;
+
+	if (gw->view != NULL && !gw->rules_changed && !whole)
 		return gw->view->policy;
+	if (gw->view != NULL && !whole)
+		policy = gw_policy_amend(gw->view->policy, gw->rules, gw->n_rules, SOCKET_ID_ANY);
+	if (policy != NULL)
+		return policy;
 	return gw_policy_build(
 			"gw", gw->rules, gw->n_rules, gw->cfg.default_action, SOCKET_ID_ANY, err);
 }
@@ -310,14 +323,15 @@ gw_views_reap(struct gw *gw)
 		drop_old(gw);
 }
 
-int
-gw_view_update(struct gw *gw, struct gw_error *err)
+static int
+update(struct gw *gw, bool whole_policy, struct gw_error *err)
 {
 	size_t size = RTE_ALIGN_CEIL(sizeof(struct gw_view), RTE_CACHE_LINE_SIZE);
 	struct build b = {.gw = gw, .v = aligned_alloc(RTE_CACHE_LINE_SIZE, size)};
 	struct gw_msg msg = {.type = GW_MSG_VIEW, .view = b.v};
 	struct gw_view *old = gw->view;
 	uint64_t began = gw_now_ns();
+	bool amended;
 
 	gw_error_set(err, NULL, 0, "not enough memory for the tables of workers");
 	gw->view_behind = true;
@@ -329,7 +343,7 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	b.v->mss_clamp = gw->cfg.mss_clamp;
 	b.v->source_check = gw->cfg.source_check;
 	b.v->both_ways = gw->both_ways;
-	b.v->policy = policy_of(gw, err);
+	b.v->policy = policy_of(gw, whole_policy, err);
 	if (b.v->policy == NULL || build_routes(&b) < 0 || build_local(&b) < 0 ||
 			build_tunnels(&b) < 0) {
 		if (old == NULL || old->policy != b.v->policy)
@@ -338,6 +352,8 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 		return -ENOMEM;
 	}
 	build_ports(&b);
+	amended = gw_policy_is_amended(b.v->policy) &&
+			(old == NULL || !gw_policy_is_amended(old->policy));
 	gw->view = b.v;
 	gw->view_changes++;
 	gw->rules_changed = false;
@@ -352,8 +368,32 @@ gw_view_update(struct gw *gw, struct gw_error *err)
 	gw->view_behind = gw->view_stale = false;
 	gw->view_built = gw_now_ns();
 	gw->view_took = gw->view_built - began;
+	if (amended)
+		gw->policy_due = gw->view_built + BESIDE_NS;
 	err->text[0] = 0;
 	return 0;
+}
+
+int
+gw_view_update(struct gw *gw, struct gw_error *err)
+{
+	return update(gw, false, err);
+}
+
+void
+gw_view_settle(struct gw *gw)
+{
+	bool behind = gw->view_behind;
+	struct gw_error err;
+
+	if (!gw_policy_is_amended(gw->view->policy) || gw_now_ns() < gw->policy_due)
+		return;
+	if (update(gw, true, &err) == 0)
+		return;
+	/* what workers have is as good, but for what it takes them to look at it */
+	gw->view_behind = behind;
+	gw->policy_due = gw_now_ns() + AGAIN_NS;
+	GW_LOG(WARNING, "policies that changed stay beside the classifier: %s", err.text);
 }
 
 /** Do workers see of a tunnel what there is? */

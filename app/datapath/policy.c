@@ -11,7 +11,7 @@
 #include <rte_errno.h>
 #include <rte_malloc.h>
 
-#include "policy.h"
+#include "policy_diff.h"
 
 /* The verdicts' numbers are 16 bits, 0 is the default. */
 #define MAX_RULES (UINT16_MAX - 1)
@@ -22,12 +22,32 @@
 #define ACL_MAX_BYTES (128u << 20)
 #define MAX_FIELDS 11
 
-struct gw_policy {
-	/* read for every burst */
+/** What librte_acl has made of a list of rules. Policies share it; control counts them. */
+struct classifier {
 	struct rte_acl_ctx *acl4; /* NULL: no rules of this family */
 	struct rte_acl_ctx *acl6;
-	struct gw_verdict *verdicts; /* by number; [0] is the default */
+	struct gw_policy_rule *rules;
+	unsigned int n;
+	unsigned int users;
+};
 
+/** A rule that is looked at beside the classifier. */
+struct beside {
+	struct gw_sel_in sel; /* its sides the other way round: of packets that go out */
+	struct gw_verdict verdict;
+	bool clear; /* it lets pass: where a packet does not show all, it does not apply */
+};
+
+struct gw_policy {
+	/* read for every burst */
+	struct rte_acl_ctx *acl4; /* the classifier's */
+	struct rte_acl_ctx *acl6;
+	struct gw_verdict *verdicts; /* by number in the classifier; [0] is the default */
+	struct beside *beside; /* in order */
+	unsigned int n_beside;
+
+	bool amended; /* the classifier is that of other rules */
+	struct classifier *classifier;
 	struct gw_policy_rule *rules;
 	unsigned int n;
 };
@@ -174,16 +194,16 @@ check_rule(const struct gw_policy_rule *rule, unsigned int num, struct gw_error 
 }
 
 static struct acl_rule *
-make_rules(const struct gw_policy *policy, uint8_t family, uint32_t *count)
+make_rules(const struct classifier *c, uint8_t family, uint32_t *count)
 {
-	struct acl_rule *acl = malloc((size_t)policy->n * MAX_TWINS * sizeof(*acl) + 1);
+	struct acl_rule *acl = malloc((size_t)c->n * MAX_TWINS * sizeof(*acl) + 1);
 
 	*count = 0;
 	if (acl == NULL)
 		return NULL;
-	for (unsigned int i = 0; i < policy->n; i++)
-		if (policy->rules[i].sel.local.addr.family == family)
-			*count += put_rules(&acl[*count], &policy->rules[i], i + 1, policy->n);
+	for (unsigned int i = 0; i < c->n; i++)
+		if (c->rules[i].sel.local.addr.family == family)
+			*count += put_rules(&acl[*count], &c->rules[i], i + 1, c->n);
 	return acl;
 }
 
@@ -233,11 +253,11 @@ build_acl(struct rte_acl_ctx *ctx, uint8_t family, const struct acl_rule *rules,
 
 /* The classifier of one family; *out stays NULL where it has no rules. */
 static int
-build_family(const struct gw_policy *policy, const char *name, uint8_t family, int socket,
+build_family(const struct classifier *c, const char *name, uint8_t family, int socket,
 		struct rte_acl_ctx **out, struct gw_error *err)
 {
 	uint32_t count;
-	struct acl_rule *rules = make_rules(policy, family, &count);
+	struct acl_rule *rules = make_rules(c, family, &count);
 	int rc = 0;
 
 	*out = NULL;
@@ -257,24 +277,94 @@ build_family(const struct gw_policy *policy, const char *name, uint8_t family, i
 	return rc;
 }
 
-static int
-copy_rules(struct gw_policy *policy, const struct gw_policy_rule *rules, unsigned int n,
-		enum gw_action default_action, int socket)
+static struct gw_policy_rule *
+copy_rules(const struct gw_policy_rule *rules, unsigned int n)
 {
-	policy->rules = malloc((size_t)n * sizeof(*rules) + 1);
-	policy->verdicts = rte_zmalloc_socket("gw_policy", (n + 1) * sizeof(*policy->verdicts),
-			RTE_CACHE_LINE_SIZE, socket);
-	if (policy->rules == NULL || policy->verdicts == NULL)
-		return -ENOMEM;
-	if (n > 0)
-		memcpy(policy->rules, rules, (size_t)n * sizeof(*rules));
+	struct gw_policy_rule *copy = malloc((size_t)n * sizeof(*rules) + 1);
+
+	if (copy != NULL && n > 0)
+		memcpy(copy, rules, (size_t)n * sizeof(*rules));
+	return copy;
+}
+
+static void
+no_memory(unsigned int n, struct gw_error *err)
+{
+	snprintf(err->text, sizeof(err->text), "no memory for %u policy rules", n);
+}
+
+/** One user less. */
+static void
+put_classifier(struct classifier *c)
+{
+	if (--c->users > 0)
+		return;
+	rte_acl_free(c->acl4);
+	rte_acl_free(c->acl6);
+	free(c->rules);
+	free(c);
+}
+
+/** For one user, who builds it. */
+static struct classifier *
+build_classifier(const char *name, const struct gw_policy_rule *rules, unsigned int n, int socket,
+		struct gw_error *err)
+{
+	struct classifier *c = calloc(1, sizeof(*c));
+
+	if (c == NULL) {
+		no_memory(n, err);
+		return NULL;
+	}
+	c->users = 1;
+	c->n = n;
+	c->rules = copy_rules(rules, n);
+	if (c->rules == NULL) {
+		no_memory(n, err);
+		goto fail;
+	}
+	if (build_family(c, name, AF_INET, socket, &c->acl4, err) < 0 ||
+			build_family(c, name, AF_INET6, socket, &c->acl6, err) < 0)
+		goto fail;
+	return c;
+fail:
+	put_classifier(c);
+	return NULL;
+}
+
+static struct gw_verdict
+verdict_of(const struct gw_policy_rule *rules, unsigned int num)
+{
+	return (struct gw_verdict){.rule = num,
+			.tunnel = rules[num - 1].tunnel,
+			.action = rules[num - 1].action};
+}
+
+/** A policy that uses a classifier, which says of all packets that no rule matches. */
+static struct gw_policy *
+new_policy(struct classifier *c, const struct gw_policy_rule *rules, unsigned int n,
+		struct gw_verdict other, int socket)
+{
+	struct gw_policy *policy = rte_zmalloc_socket(
+			"gw_policy", sizeof(*policy), RTE_CACHE_LINE_SIZE, socket);
+
+	if (policy == NULL)
+		return NULL;
+	policy->rules = copy_rules(rules, n);
 	policy->n = n;
-	policy->verdicts[0].action = default_action;
-	for (unsigned int i = 0; i < n; i++)
-		policy->verdicts[i + 1] = (struct gw_verdict){.rule = i + 1,
-				.tunnel = rules[i].tunnel,
-				.action = rules[i].action};
-	return 0;
+	policy->verdicts = rte_zmalloc_socket("gw_policy", (c->n + 1) * sizeof(*policy->verdicts),
+			RTE_CACHE_LINE_SIZE, socket);
+	policy->acl4 = c->acl4;
+	policy->acl6 = c->acl6;
+	policy->classifier = c;
+	c->users++;
+	if (policy->rules == NULL || policy->verdicts == NULL) {
+		gw_policy_free(policy);
+		return NULL;
+	}
+	for (unsigned int num = 0; num <= c->n; num++)
+		policy->verdicts[num] = other;
+	return policy;
 }
 
 struct gw_policy *
@@ -282,6 +372,7 @@ gw_policy_build(const char *name, const struct gw_policy_rule *rules, unsigned i
 		enum gw_action default_action, int socket, struct gw_error *err)
 {
 	struct gw_policy *policy;
+	struct classifier *c;
 
 	if (n > MAX_RULES) {
 		snprintf(err->text, sizeof(err->text), "%u policy rules are too many: at most %u",
@@ -291,18 +382,91 @@ gw_policy_build(const char *name, const struct gw_policy_rule *rules, unsigned i
 	for (unsigned int i = 0; i < n; i++)
 		if (check_rule(&rules[i], i + 1, err) < 0)
 			return NULL;
-	policy = rte_zmalloc_socket("gw_policy", sizeof(*policy), RTE_CACHE_LINE_SIZE, socket);
-	if (policy == NULL || copy_rules(policy, rules, n, default_action, socket) < 0) {
-		snprintf(err->text, sizeof(err->text), "no memory for %u policy rules", n);
-		goto fail;
+	c = build_classifier(name, rules, n, socket, err);
+	if (c == NULL)
+		return NULL;
+	policy = new_policy(c, rules, n, (struct gw_verdict){.action = default_action}, socket);
+	put_classifier(c);
+	if (policy == NULL) {
+		no_memory(n, err);
+		return NULL;
 	}
-	if (build_family(policy, name, AF_INET, socket, &policy->acl4, err) < 0 ||
-			build_family(policy, name, AF_INET6, socket, &policy->acl6, err) < 0)
-		goto fail;
+	for (unsigned int num = 1; num <= n; num++)
+		policy->verdicts[num] = verdict_of(rules, num);
 	return policy;
-fail:
-	gw_policy_free(policy);
-	return NULL;
+}
+
+static int
+put_beside(struct gw_policy *policy, const struct gw_policy_diff *diff, int socket)
+{
+	struct beside *b = rte_zmalloc_socket("gw_policy", (diff->n_beside + 1) * sizeof(*b),
+			RTE_CACHE_LINE_SIZE, socket);
+
+	if (b == NULL)
+		return -ENOMEM;
+	policy->beside = b;
+	policy->n_beside = diff->n_beside;
+	for (unsigned int num = 1; num <= policy->n; num++) {
+		const struct gw_selector *sel = &policy->rules[num - 1].sel;
+		struct gw_selector turned = {.local = sel->remote,
+				.remote = sel->local,
+				.proto = sel->proto,
+				.local_ports = sel->remote_ports,
+				.remote_ports = sel->local_ports};
+
+		if (!diff->beside[num])
+			continue;
+		gw_sel_compile(&b->sel, &turned);
+		b->verdict = verdict_of(policy->rules, num);
+		b->clear = policy->rules[num - 1].action == GW_ACTION_BYPASS;
+		b++;
+	}
+	return 0;
+}
+
+static struct gw_policy *
+amend(const struct gw_policy *old, const struct gw_policy_diff *diff,
+		const struct gw_policy_rule *rules, unsigned int n, int socket)
+{
+	struct classifier *c = old->classifier;
+	struct gw_policy *policy = new_policy(c, rules, n, old->verdicts[0], socket);
+
+	if (policy == NULL)
+		return NULL;
+	policy->amended = diff->n_gone + diff->n_beside > 0;
+	for (unsigned int num = 1; num <= c->n; num++)
+		if (diff->now[num] != 0)
+			policy->verdicts[num] = verdict_of(rules, diff->now[num]);
+	if (put_beside(policy, diff, socket) < 0) {
+		gw_policy_free(policy);
+		return NULL;
+	}
+	return policy;
+}
+
+struct gw_policy *
+gw_policy_amend(const struct gw_policy *old, const struct gw_policy_rule *rules, unsigned int n,
+		int socket)
+{
+	struct gw_policy *policy = NULL;
+	struct gw_policy_diff diff;
+	struct gw_error ignored;
+
+	if (n > MAX_RULES)
+		return NULL;
+	for (unsigned int i = 0; i < n; i++)
+		if (check_rule(&rules[i], i + 1, &ignored) < 0)
+			return NULL;
+	if (gw_policy_diff(&diff, old->classifier->rules, old->classifier->n, rules, n) == 0)
+		policy = amend(old, &diff, rules, n, socket);
+	gw_policy_diff_free(&diff);
+	return policy;
+}
+
+bool
+gw_policy_is_amended(const struct gw_policy *policy)
+{
+	return policy->amended;
 }
 
 void
@@ -310,9 +474,9 @@ gw_policy_free(struct gw_policy *policy)
 {
 	if (policy == NULL)
 		return;
-	rte_acl_free(policy->acl4);
-	rte_acl_free(policy->acl6);
+	put_classifier(policy->classifier);
 	rte_free(policy->verdicts);
+	rte_free(policy->beside);
 	free(policy->rules);
 	rte_free(policy);
 }
@@ -325,6 +489,43 @@ classify(const struct rte_acl_ctx *acl, const uint8_t *keys[], uint32_t nums[], 
 		memset(nums, 0, n * sizeof(*nums));
 	else
 		rte_acl_classify(acl, keys, nums, n, 1);
+}
+
+/** As put_rules() has it for the classifier: what a fragment or an opaque packet does not show. */
+static bool
+applies(const struct beside *b, const struct gw_flow *f)
+{
+	const struct gw_sel_in *sel = &b->sel;
+
+	if (sel->family != f->family || !gw_sel_addr_match(f->src, sel->src, sel->src_mask) ||
+			!gw_sel_addr_match(f->dst, sel->dst, sel->dst_mask))
+		return false;
+	if (sel->proto == 0)
+		return true;
+	if (!b->clear && f->proto == GW_PROTO_OPAQUE && f->family == AF_INET6)
+		return true;
+	if (sel->proto != f->proto)
+		return false;
+	if (!b->clear && f->sport == 0 && f->dport == 0)
+		return true;
+	return gw_sel_port_match(&sel->sports, f->sport) &&
+			gw_sel_port_match(&sel->dports, f->dport);
+}
+
+/** The first that applies, if it stands before what the classifier has found. */
+static void
+look_beside(const struct gw_policy *policy, const struct gw_flow *f, struct gw_verdict *v)
+{
+	for (unsigned int i = 0; i < policy->n_beside; i++) {
+		const struct beside *b = &policy->beside[i];
+
+		if (v->rule != 0 && b->verdict.rule > v->rule)
+			return;
+		if (applies(b, f)) {
+			*v = b->verdict;
+			return;
+		}
+	}
 }
 
 void
@@ -353,6 +554,8 @@ gw_policy_lookup(const struct gw_policy *policy, const struct gw_flow *const flo
 		if (unlikely(flows[i]->family == 0))
 			verdicts[i] = (struct gw_verdict){.action = GW_ACTION_DROP};
 	}
+	for (unsigned int i = 0; unlikely(policy->n_beside > 0) && i < n; i++)
+		look_beside(policy, flows[i], &verdicts[i]);
 }
 
 const struct gw_policy_rule *

@@ -5,7 +5,9 @@
 
 /*
  * The SPD (RFC 4301 4.4.1): which packets go into which tunnel, in clear, or
- * nowhere. An immutable table on librte_acl, built whole by control.
+ * nowhere. An immutable table on librte_acl, built by control. That takes milliseconds for a
+ * thousand rules: where only a few have come or gone since, the next table shares the classifier
+ * of the one before, and those few are looked at beside it.
  *
  * A rule with ports also says something of fragments, which have none (their
  * ports read as 0, see flow.h): one that protects or drops applies to fragments
@@ -52,6 +54,19 @@ struct gw_verdict {
  */
 struct gw_policy *gw_policy_build(const char *name, const struct gw_policy_rule *rules,
 		unsigned int n, enum gw_action default_action, int socket, struct gw_error *err);
+
+/**
+ * The same for other rules, with the classifier and the default action of a policy that is there,
+ * and may be freed before this one. Control.
+ *
+ * @return
+ *   NULL where too many rules differ, or there is no memory: to be built then.
+ */
+struct gw_policy *gw_policy_amend(const struct gw_policy *old, const struct gw_policy_rule *rules,
+		unsigned int n, int socket);
+
+/** Is its classifier that of other rules? */
+bool gw_policy_is_amended(const struct gw_policy *policy);
 
 /** NULL is allowed. */
 void gw_policy_free(struct gw_policy *policy);

@@ -15,7 +15,7 @@
 #include <rte_cycles.h>
 #include <rte_eal.h>
 
-#include "datapath/policy.h"
+#include "datapath/policy_diff.h"
 
 static uint64_t seed = 1;
 
@@ -401,6 +401,194 @@ test_sel_mirrors_policy(void **state)
 	assert_true(matched > 1000);
 }
 
+/* Rules that come and go a few at a time */
+
+#define MOST 150 /* rules */
+
+static struct gw_policy_rule list[MOST];
+static unsigned int n_list;
+
+static void
+insert_rule(const struct gw_policy_rule *r, unsigned int at)
+{
+	memmove(&list[at + 1], &list[at], (n_list - at) * sizeof(*list));
+	list[at] = *r;
+	n_list++;
+}
+
+static void
+remove_rule(unsigned int at)
+{
+	n_list--;
+	memmove(&list[at], &list[at + 1], (n_list - at) * sizeof(*list));
+}
+
+/* One comes, goes, leads elsewhere, or does something else. */
+static void
+change_list(void)
+{
+	unsigned int what = next_random() % 8, at = next_random() % (n_list + 1);
+	struct gw_policy_rule r;
+
+	random_rule(&r);
+	if (what < 4 && n_list < MOST)
+		insert_rule(&r, at);
+	else if (at == n_list)
+		return;
+	else if (what < 6)
+		remove_rule(at);
+	else if (what == 6)
+		list[at].tunnel = r.tunnel;
+	else
+		list[at].action = r.action;
+}
+
+static void
+check_list(const struct gw_policy *p, unsigned int bursts)
+{
+	struct gw_flow f[GW_BURST];
+	const struct gw_flow *flows[GW_BURST];
+	struct gw_verdict v[GW_BURST];
+
+	for (unsigned int burst = 0; burst < bursts; burst++) {
+		unsigned int k = 1 + next_random() % GW_BURST;
+
+		for (unsigned int i = 0; i < k; i++) {
+			random_flow(&f[i]);
+			if (next_random() % 32 == 0)
+				f[i].family = 0;
+			flows[i] = &f[i];
+		}
+		gw_policy_lookup(p, flows, v, k);
+		for (unsigned int i = 0; i < k; i++) {
+			uint16_t want = naive(list, n_list, &f[i]);
+
+			assert_int_equal(v[i].rule, want);
+			assert_int_equal(v[i].action,
+					want == 0 ? GW_ACTION_DROP : list[want - 1].action);
+			assert_int_equal(v[i].tunnel, want == 0 ? 0 : list[want - 1].tunnel);
+			if (want != 0)
+				assert_memory_equal(gw_policy_rule_get(p, want), &list[want - 1],
+						sizeof(list[0]));
+		}
+	}
+}
+
+/* A chain of policies, each made of the one before, of which some are still in use. */
+static void
+test_amend_property(void **state)
+{
+	struct gw_policy *p[3] = {NULL};
+	unsigned int amended = 0, built = 0;
+
+	n_list = 0;
+	for (unsigned int round = 0; round < 1500; round++) {
+		struct gw_policy *next = NULL, **oldest = &p[next_random() % 3];
+
+		for (unsigned int k = next_random() % 5; k > 0; k--)
+			change_list();
+		if (p[0] != NULL && round % 60 != 59)
+			next = gw_policy_amend(p[0], list, n_list, SOCKET_ID_ANY);
+		amended += next != NULL;
+		built += next == NULL;
+		if (next == NULL)
+			next = build(list, n_list, GW_ACTION_DROP);
+		if (oldest != &p[0]) {
+			gw_policy_free(*oldest);
+			*oldest = p[0];
+		} else {
+			gw_policy_free(p[0]);
+		}
+		p[0] = next;
+		check_list(p[0], 20);
+	}
+	for (unsigned int i = 0; i < 3; i++)
+		gw_policy_free(p[i]);
+	print_message("# %u amended, %u built\n", amended, built);
+	assert_true(amended > 500);
+}
+
+/* So many may stand beside a classifier, and no more. */
+static void
+test_amend_limit(void **state)
+{
+	struct gw_policy_rule wide = rule4(0, 0, 0, 0, 0, GW_ACTION_TUNNEL);
+	struct gw_policy *p, *q;
+
+	n_list = 0;
+	p = build(NULL, 0, GW_ACTION_DROP);
+	assert_false(gw_policy_is_amended(p));
+	for (unsigned int i = 0; i < GW_POLICY_BESIDE; i++) {
+		wide.sel.remote = prefix4(0x0b000000 + (i << 8), 24);
+		insert_rule(&wide, i / 2);
+	}
+	q = gw_policy_amend(p, list, n_list, SOCKET_ID_ANY);
+	assert_non_null(q);
+	assert_true(gw_policy_is_amended(q));
+	gw_policy_free(p);
+	check_list(q, 50);
+	wide.sel.remote = prefix4(0x0c000000, 24);
+	insert_rule(&wide, 0);
+	assert_null(gw_policy_amend(q, list, n_list, SOCKET_ID_ANY));
+	/* built of all, and then each of them goes: none hides another */
+	p = build(list, n_list, GW_ACTION_DROP);
+	gw_policy_free(q);
+	for (unsigned int i = 0; i < GW_POLICY_BESIDE; i++)
+		remove_rule(0);
+	q = gw_policy_amend(p, list, n_list, SOCKET_ID_ANY);
+	assert_non_null(q);
+	assert_true(gw_policy_is_amended(q));
+	check_list(q, 50);
+	remove_rule(0);
+	assert_null(gw_policy_amend(q, list, n_list, SOCKET_ID_ANY));
+	gw_policy_free(q);
+	gw_policy_free(p);
+}
+
+/* One that stood before all others goes, and comes back. */
+static void
+test_amend_hidden(void **state)
+{
+	struct gw_policy_rule wide = rule4(0, 0, 0, 0, 0, GW_ACTION_DROP);
+	struct gw_policy_rule host = rule4(0x0a010001, 32, 0, 0, 0, GW_ACTION_BYPASS);
+	struct gw_policy *p, *q;
+
+	n_list = 0;
+	for (unsigned int i = 0; i < GW_POLICY_BESIDE; i++) {
+		struct gw_policy_rule r = rule4(0x0a010000 + i, 32, 0, 0, 0, GW_ACTION_TUNNEL);
+
+		r.tunnel = i;
+		insert_rule(&r, i);
+	}
+	insert_rule(&host, 0);
+	insert_rule(&wide, 0);
+	p = build(list, n_list, GW_ACTION_DROP);
+	assert_int_equal(look(p, flow4(0x0a010001, 1, 6, 1, 2)).rule, 1);
+	remove_rule(0);
+	/* it hides one more than may stand there */
+	assert_null(gw_policy_amend(p, list, n_list, SOCKET_ID_ANY));
+	remove_rule(0);
+	q = gw_policy_amend(p, list, n_list, SOCKET_ID_ANY);
+	assert_non_null(q);
+	assert_int_equal(look(q, flow4(0x0a010001, 1, 6, 1, 2)).tunnel, 1);
+	assert_int_equal(look(q, flow4(0x0a010002, 1, 6, 1, 2)).tunnel, 2);
+	assert_int_equal(look(q, flow4(0x0a020002, 1, 6, 1, 2)).rule, 0);
+	gw_policy_free(p);
+	insert_rule(&host, 0);
+	insert_rule(&wide, 0);
+	p = gw_policy_amend(q, list, n_list, SOCKET_ID_ANY);
+	assert_non_null(p);
+	assert_false(gw_policy_is_amended(p));
+	gw_policy_free(q);
+	assert_int_equal(look(p, flow4(0x0a010001, 1, 6, 1, 2)).rule, 1);
+	gw_policy_free(p);
+	/* what could not be built is not taken either */
+	p = build(NULL, 0, GW_ACTION_DROP);
+	host.sel.local.len = 33;
+	assert_null(gw_policy_amend(p, &host, 1, SOCKET_ID_ANY));
+	gw_policy_free(p);
+}
+
 static void
 assert_refused(const struct gw_policy_rule *r, const char *words)
 {
@@ -450,6 +638,41 @@ test_same_name(void **state)
 	gw_policy_free(q);
 }
 
+/* As many as may be beside the classifier have come, before all others, or gone. */
+static void
+measure_amended(const struct gw_policy *p, const struct gw_policy_rule *r, unsigned int n,
+		const struct gw_flow *const flows[])
+{
+	struct gw_policy_rule *more = calloc(n + GW_POLICY_BESIDE, sizeof(*more));
+	struct gw_verdict v[GW_BURST];
+	struct gw_policy *come, *gone = NULL;
+	uint64_t start, cycles;
+	double come_ms, gone_ms;
+
+	memcpy(&more[GW_POLICY_BESIDE], r, n * sizeof(*more));
+	for (unsigned int i = 0; i < GW_POLICY_BESIDE; i++)
+		more[i] = rule4(0x0a000000 + i, 32, 0x0c000000, 24, 0, GW_ACTION_TUNNEL);
+	start = rte_rdtsc();
+	come = gw_policy_amend(p, more, n + GW_POLICY_BESIDE, SOCKET_ID_ANY);
+	come_ms = (rte_rdtsc() - start) * 1e3 / rte_get_tsc_hz();
+	start = rte_rdtsc();
+	if (n > GW_POLICY_BESIDE)
+		gone = gw_policy_amend(
+				p, r + GW_POLICY_BESIDE, n - GW_POLICY_BESIDE, SOCKET_ID_ANY);
+	gone_ms = (rte_rdtsc() - start) * 1e3 / rte_get_tsc_hz();
+	assert_non_null(come);
+	assert_true(gone != NULL || n <= GW_POLICY_BESIDE);
+	start = rte_rdtsc();
+	for (unsigned int i = 0; i < 20000; i++)
+		gw_policy_lookup(come, flows, v, GW_BURST);
+	cycles = (rte_rdtsc() - start) / (20000 * GW_BURST);
+	print_message("#   %u more: %.2f ms, %lu cycles per packet; %u less: %.2f ms\n",
+			GW_POLICY_BESIDE, come_ms, cycles, GW_POLICY_BESIDE, gone_ms);
+	gw_policy_free(come);
+	gw_policy_free(gone);
+	free(more);
+}
+
 /* A gateway with many tunnels: build time, memory, cycles for each packet. */
 static void
 measure(unsigned int n, uint8_t family)
@@ -488,6 +711,7 @@ measure(unsigned int n, uint8_t family)
 		assert_int_equal(v[i].rule, naive(r, n, &f[i]));
 	print_message("# %u IPv%c rules: built in %.1f ms, %lu cycles per packet\n", n,
 			family == AF_INET ? '4' : '6', ms, cycles);
+	measure_amended(p, r, n, flows);
 	gw_policy_free(p);
 	free(r);
 }
@@ -515,6 +739,9 @@ main(int argc, char **argv)
 			cmocka_unit_test(test_opaque),
 			cmocka_unit_test(test_property),
 			cmocka_unit_test(test_sel_mirrors_policy),
+			cmocka_unit_test(test_amend_property),
+			cmocka_unit_test(test_amend_limit),
+			cmocka_unit_test(test_amend_hidden),
 			cmocka_unit_test(test_refusals),
 			cmocka_unit_test(test_same_name),
 			cmocka_unit_test(test_measure),
