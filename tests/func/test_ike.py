@@ -476,27 +476,28 @@ class Lifetimes(IkeTest):
         child = self.child(Child(4, soft_packets=2))
         child.trap(self.charon)
         pair = child.bring_up(self.charon)
-        self.charon.close()
-        wait_for("gone", lambda: not self.ike()["connected"])
+        self.go_away()
         self.assert_out(4)
-        self.charon.connect().hello()
-        for fields in (*child.policies(), *child.policies(pair.to_gw.spi)):
-            self.charon.do("POL_ADD", **fields)
-        child.add(self.charon, pair, True, replayed=True)
-        self.charon.do("SA_KEEP", sa=sa_id(pair.from_gw.spi, pair.from_gw.dst))
-        self.charon.do("SYNC_END")
+        self.come_again(child, pair)
         self.assertFalse(self.charon.expire(pair.from_gw))
         # and to the one after that, if it was lost on the way
-        self.assert_out(1)
+        self.go_away()
+        self.come_again(child, pair)
+        self.assertFalse(self.charon.expire(pair.from_gw))
+
+    def go_away(self):
+        """charon's end of the connection goes."""
         self.charon.close()
         wait_for("gone", lambda: not self.ike()["connected"])
+
+    def come_again(self, child, pair):
+        """The same charon is back, and has what it had."""
         self.charon.connect().hello()
         for fields in (*child.policies(), *child.policies(pair.to_gw.spi)):
             self.charon.do("POL_ADD", **fields)
         child.add(self.charon, pair, True, replayed=True)
         self.charon.do("SA_KEEP", sa=sa_id(pair.from_gw.spi, pair.from_gw.dst))
         self.charon.do("SYNC_END")
-        self.assertFalse(self.charon.expire(pair.from_gw))
 
     def held_pair(self, child):
         """One that the peer has asked for."""
