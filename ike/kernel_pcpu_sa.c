@@ -162,14 +162,19 @@ static uint64_t left(uint64_t lifetime, uint64_t age)
 /*
  * Described in header
  */
-void kernel_pcpu_sa_age(kernel_pcpu_sa_t *sa)
+bool kernel_pcpu_sa_age(kernel_pcpu_sa_t *sa)
 {
 	time_t now = time_monotonic(NULL);
 	uint64_t age = now - sa->since;
 
+	if (sa->msg.hard_s && age >= sa->msg.hard_s)
+	{
+		return FALSE;
+	}
 	sa->msg.soft_s = left(sa->msg.soft_s, age);
 	sa->msg.hard_s = left(sa->msg.hard_s, age);
 	sa->since = now;
+	return TRUE;
 }
 
 /*

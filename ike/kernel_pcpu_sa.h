@@ -93,8 +93,9 @@ kernel_pcpu_sa_t *kernel_pcpu_sa_create(kernel_ipsec_sa_id_t *id,
  * they begin when it hears of the SA.
  *
  * @param sa		SA
+ * @return			FALSE if nothing is left of the hard one; nothing changes then
  */
-void kernel_pcpu_sa_age(kernel_pcpu_sa_t *sa);
+bool kernel_pcpu_sa_age(kernel_pcpu_sa_t *sa);
 
 /**
  * Destroy an SA, and its keys.

@@ -361,7 +361,13 @@ static int tell_inbound(private_kernel_pcpu_sas_t *this, kernel_pcpu_sa_t *sa)
 {
 	int status;
 
-	kernel_pcpu_sa_age(sa);
+	if (!kernel_pcpu_sa_age(sa))
+	{
+		/* the gateway has ended it, or is a new one, and would take it with an
+		 * empty window; charon waits for the answer to its DELETE */
+		sa->refused = FALSE;
+		return 0;
+	}
 	sa->msg.flags |= IKE_SA_REPLAYED;
 	status = this->socket->request(this->socket, &sa->msg.hdr,
 								   sizeof(sa->msg), NULL);

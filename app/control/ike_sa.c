@@ -13,7 +13,7 @@
 #define HELD_NS GW_NS_PER_S
 #define HELD_MS 20
 /** How late charon may be in ending an SA that is too old. */
-#define CHARON_NS (3 * GW_NS_PER_S)
+#define CHARON_S 3
 /** Lines of SAs at their end, in one round. */
 #define MAX_ENDS_LOGGED 10
 
@@ -232,7 +232,7 @@ install(struct gw *gw, struct gw_tunnel *t, const struct gw_ike_new_sa *sa,
 	}
 	*info = (struct gw_sa_ike){.cpu = sa->prm.pcpu,
 			.initiator = sa->initiator,
-			/* the one that was made with it is gone, and does not come again */
+			/* the one made with it was the last gateway's, and does not come */
 			.paired = sa->prm.dir == IPSEC_PCPU_IN && sa->replayed,
 			.any_sport = sa->any_sport,
 			.soft_bytes = sa->soft_bytes,
@@ -519,11 +519,10 @@ take_out_all(struct gw *gw, struct gw_tunnel *t)
 static bool
 outlived(const struct gw *gw, const struct gw_sa *sa, uint64_t now)
 {
-	uint64_t end = sa->created + sa->ike->hard_s * GW_NS_PER_S;
+	uint64_t late_s = gw->ike->connected && !sa->ike->stale ? CHARON_S : 0;
+	uint64_t age_s = (now - sa->created) / GW_NS_PER_S;
 
-	if (gw->ike->connected && !sa->ike->stale)
-		end += CHARON_NS;
-	return sa->ike->hard_s != 0 && now >= end;
+	return sa->ike->hard_s != 0 && age_s >= late_s && age_s - late_s >= sa->ike->hard_s;
 }
 
 static void

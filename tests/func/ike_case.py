@@ -80,6 +80,10 @@ class IkeTest(GatewayTest):
         """The facts of "show ike"."""
         return self.w.gateway.show("ike")["ike"]
 
+    def ike_state(self):
+        """The same, but for what grows by itself."""
+        return {k: v for k, v in self.ike().items() if k not in ("since_s", "stale_left_s")}
+
     def count(self, name):
         """A counter of "show ike"."""
         return next(r["count"] for r in self.w.gateway.show("ike")["counts"] if r["name"] == name)

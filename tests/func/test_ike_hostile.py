@@ -207,7 +207,7 @@ class Hostile(IkeTest):
 
     def test_wrong_fields(self):
         """Pads, families, key lengths, algorithms: refused, each for its reason; no trace."""
-        facts = self.ike()
+        facts = self.ike_state()
         good = self.good()
         self.assert_refused("SA_ADD", good["SA_ADD"], WRONG_SA)
         self.assert_refused("SA_ADD", self.good(True)["SA_ADD"], WRONG_IN)
@@ -224,7 +224,7 @@ class Hostile(IkeTest):
             ("dst", addr("0.0.0.0"), INVALID)))
         self.assert_refused("FLUSH", good["FLUSH"], (
             ("what", 0, INVALID), ("what", 4, INVALID), ("pad", 1, INVALID)))
-        self.assertEqual(self.ike(), facts)
+        self.assertEqual(self.ike_state(), facts)
         self.charon.do("SA_ADD", **good["SA_ADD"])  # it was none of its other fields
 
     # chance

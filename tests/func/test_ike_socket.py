@@ -110,7 +110,7 @@ class Connections(IkeTest):
 
     def test_cut(self):
         """Ends right behind a request: nothing there was is lost, nothing is left over."""
-        facts = self.ike()
+        facts = self.ike_state()
         other = Child(2, (("10.1.0.0/24", "10.3.0.0/24"),))
         for n in range(20):
             new = self.child(Child(3 + n, other.nets)).new_pair(self.charon)
@@ -126,7 +126,7 @@ class Connections(IkeTest):
                     self.charon.poll(0.01)
             self.charon.close()
             self.come_back(self.charon)
-            wait_for("all as it was", lambda: self.ike() == facts, LIVE_S)
+            wait_for("all as it was", lambda: self.ike_state() == facts, LIVE_S)
         self.assert_both(self.pair)
 
     def test_never_reads(self):

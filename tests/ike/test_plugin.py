@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -333,6 +334,24 @@ class Plugin(PluginTest):
         self.assertEqual(w.a.gw.cpus(), [None, 0])
         w.b.gw.refuse["ALLOC_SPI"] = w.a.gw.refuse["ALLOC_SPI"] = errno.ENOSPC
         self.eventually("no SAs any more", lambda: not w.a.gw.sas and not w.b.gw.sas, 20)
+
+    def test_outlived(self):
+        """An SA at its end that the peer has not said goodbye to: a new gateway does not hear of
+        it, as its window would begin empty."""
+        w = self.up(cpus=(0,), child={"rekey_time": "0s", "life_time": "4s", "rand_time": "0s"})
+        self.assertEqual(len(w.a.gw.sas), 4)
+        w.b.charon.process.send_signal(signal.SIGSTOP)
+        try:
+            self.eventually("its deletion", lambda: "closing expired CHILD_SA"
+                            in w.a.charon.log(), 6)
+            time.sleep(1.5)  # the last ones are a little younger
+            self.assertEqual(len(w.a.gw.sas), 4)  # until the peer answers
+            w.a.gw.stop()
+            w.a.gw.start()
+            self.eventually("the replay", lambda: w.a.gw.count("SYNC_END") == 1)
+            self.assertEqual(w.a.gw.sas, {})
+        finally:
+            w.b.charon.process.send_signal(signal.SIGCONT)
 
     def test_lifetimes_told(self):
         """The gateway hears all limits of both directions; a new one what is left of the time."""
