@@ -13,7 +13,7 @@
 #include "ike_priv.h"
 
 #define MAX_HOLD_NS (60 * GW_NS_PER_S)
-/** Where there is no SA at all packets are lost meanwhile: charon's attempt ends, and ... */
+/** Where there is no SA at all packets are lost meanwhile; while charon is at it it ignores us. */
 #define MAX_HOLD_ANY_NS (10 * GW_NS_PER_S)
 #define MAX_SHIFT 6 /* one second, shifted so far, is more */
 /** charon never says no. What was asked for last so long ago does not come any more. */
